@@ -1,0 +1,103 @@
+"""Every failure a caller can meet: a sentence, a hint, data, and the exit status it becomes."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class DevServerError(Exception):
+    """Base of all failures of this package.
+
+    `message` says what is wrong, `hint` what to do next, `details` carries JSON-ready data under
+    the names of the contract (`holders`, `logFile`, …). `code` and `exit_code` are fixed by class.
+    """
+
+    code: ClassVar[str] = "internal"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, details: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details: dict[str, object] = dict(details or {})
+
+    def __str__(self) -> str:
+        """Return the sentence, and the hint on a line of its own."""
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(DevServerError):
+    """A flag has a value that can't be used."""
+
+    code = "usage"
+
+
+class ConfigInvalidError(DevServerError):
+    """The configuration file has a value that is not allowed."""
+
+    code = "config-invalid"
+    exit_code = 10
+
+
+class CliNotFoundError(DevServerError):
+    """No program was found that could run the server."""
+
+    code = "cli-not-found"
+    exit_code = 11
+
+
+class PortInUseError(DevServerError):
+    """Something that is not our server holds the port."""
+
+    code = "port-in-use"
+    exit_code = 12
+
+
+class ServerExitedError(DevServerError):
+    """The server ended while it was being started."""
+
+    code = "server-exited"
+    exit_code = 13
+
+
+class NotReadyError(DevServerError):
+    """The server runs, but did not answer in time."""
+
+    code = "not-ready"
+    exit_code = 14
+
+
+class LockTimeoutError(DevServerError):
+    """Another call held the lock until the time was up."""
+
+    code = "lock-timeout"
+    exit_code = 15
+
+
+class StopFailedError(DevServerError):
+    """A process outlived SIGKILL, or may not be signalled by this user."""
+
+    code = "stop-failed"
+    exit_code = 16
+
+
+class StateUnusableError(DevServerError):
+    """The pid file, the record, the lock or the log can't be used safely."""
+
+    code = "state-unusable"
+    exit_code = 17
+
+
+class NoPortError(DevServerError):
+    """Every port of the pool is taken."""
+
+    code = "no-port"
+    exit_code = 18
+
+
+class NotSyncedError(DevServerError):
+    """The app could not be registered with the Inngest server."""
+
+    code = "not-synced"
+    exit_code = 19

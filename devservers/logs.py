@@ -1,0 +1,131 @@
+"""Log files: the last lines of one of any size, following it, rotating it before a start."""
+
+import codecs
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+BLOCK = 64 * 1024  # bytes read at once: what memory a tail needs, whatever the file and its lines
+FOLLOW_POLL = 0.1  # seconds
+
+
+def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
+    """Yield the text of the last `lines` lines of `path`, in pieces of at most BLOCK bytes.
+
+    Nothing before byte `start` is shown. Bytes that are no UTF-8 are shown as `\\xNN`. Memory does
+    not grow with the file, the number of lines or their length. Raises OSError.
+    """
+    with open(path, "rb") as stream:  # noqa: PTH123 - one form for all reads here
+        stream.seek(_tail_offset(stream, lines, start))
+        yield from _decoded(stream)
+
+
+def last_lines(path: Path, lines: int, *, start: int = 0, most: int = 16 * 1024) -> list[str]:
+    """Return the last `lines` lines after byte `start`, of the last `most` bytes; [] on any error."""
+    try:
+        start = max(start, path.stat().st_size - most)
+        return "".join(tail(path, lines, start=start)).splitlines()
+    except OSError:
+        return []
+
+
+def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False) -> Iterator[str]:
+    """Yield the last `lines` lines, then whatever is appended, until `ended` says so.
+
+    A file that is replaced (rotated) or truncated is read on from the new beginning, after the
+    rest of the old one. A file that isn't there yet is waited for.
+    """
+    stream: BinaryIO | None = None
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    try:
+        while True:
+            over = ended()
+            if stream is None:
+                stream = _open(path)
+                if stream is not None:
+                    stream.seek(_tail_offset(stream, lines, 0))
+                    lines = 1 << 62  # of a file that comes later everything is new
+            if stream is not None:
+                while block := stream.read(BLOCK):
+                    yield decoder.decode(block)
+                if _is_replaced(stream, path):
+                    stream.close()
+                    stream = None
+                    continue
+                if os.fstat(stream.fileno()).st_size < stream.tell():
+                    stream.seek(0)
+                    continue
+            if over:
+                return
+            time.sleep(FOLLOW_POLL)
+    finally:
+        if stream is not None:
+            stream.close()
+
+
+def rotate(path: Path, most: int) -> None:
+    """Move `path` to `path.1` if it is larger than `most` bytes (0: never). Raises OSError.
+
+    Only for a log that no server has open: a writer would follow its file to the new name.
+    """
+    try:
+        too_large = most > 0 and path.stat().st_size > most
+    except FileNotFoundError:
+        return
+    if too_large:
+        path.replace(path.with_name(path.name + ".1"))
+
+
+def size(path: Path) -> int | None:
+    """Return the size in bytes, None if there is no such file."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _tail_offset(stream: BinaryIO, lines: int, start: int) -> int:
+    end = stream.seek(0, os.SEEK_END)
+    if lines <= 0:
+        return end
+    position, missing = end, lines
+    while position > start:
+        begin = max(start, position - BLOCK)
+        stream.seek(begin)
+        block = stream.read(position - begin)
+        if position == end and block.endswith(b"\n"):
+            missing += 1  # the newline that ends the last line begins none
+        found = block.count(b"\n")
+        if found >= missing:
+            at = len(block)
+            for _ in range(missing):
+                at = block.rindex(b"\n", 0, at)
+            return begin + at + 1
+        missing -= found
+        position = begin
+    return min(start, end)
+
+
+def _decoded(stream: BinaryIO) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    while block := stream.read(BLOCK):
+        yield decoder.decode(block)
+    yield decoder.decode(b"", final=True)
+
+
+def _open(path: Path) -> BinaryIO | None:
+    try:
+        return open(path, "rb")  # noqa: PTH123, SIM115 - closed by follow
+    except FileNotFoundError:
+        return None
+
+
+def _is_replaced(stream: BinaryIO, path: Path) -> bool:
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return False  # between two steps of a rotation
+    mine = os.fstat(stream.fileno())
+    return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino)

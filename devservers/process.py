@@ -1,0 +1,277 @@
+"""Processes: identity, the family of a server, detached spawn, and ending what was proved ours.
+
+On Linux /proc is read directly: a warm call needs two small reads and no psutil. Elsewhere psutil.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from devservers.identity import Identity, Listener
+
+HAS_PROC = sys.platform == "linux"
+POLL = 0.01  # seconds
+KILL_WAIT = 5.0  # seconds after SIGKILL until a process counts as a survivor
+CLOCK_TOLERANCE = 1.0  # seconds; psutil's create_time follows clock changes (psutil #2526, #2541)
+
+
+class Process(NamedTuple):
+    """One row of the process table."""
+
+    identity: Identity
+    parent: int
+    session: int
+
+
+class Ended(NamedTuple):
+    """What `stop` did."""
+
+    pids: tuple[int, ...]
+    """Who was signalled and is gone."""
+    forced: bool
+    """SIGKILL was needed."""
+    survivors: tuple[int, ...]
+    """Who is still there, or may not be signalled by this user."""
+
+
+def identify(pid: int) -> Identity | None:
+    """Return the identity of `pid`, None if there is no such process. A zombie is gone."""
+    row = _row(pid)
+    return row.identity if row else None
+
+
+def is_alive(process: Identity) -> bool:
+    """Return whether that very process is there still: the same pid and the same start."""
+    now = identify(process.pid)
+    return now is not None and _same_start(now.started, process.started)
+
+
+def holds(listener: Listener) -> bool:
+    """Return whether that very process still has that very socket open.
+
+    Its cost does not depend on how many processes or sockets the machine has. False where it
+    can't be told this way (no /proc, or another user's process).
+    """
+    return bool(listener.inode) and (
+        socket_inode(listener.process.pid, listener.fd) == listener.inode
+        and is_alive(listener.process)
+    )
+
+
+def socket_inode(pid: int, fd: int) -> str:
+    """Return what that descriptor is, such as `socket:[4242]`; empty where that can't be read."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{fd}")
+    except OSError:
+        return ""
+
+
+def has_marker(pid: int, marker: str) -> bool:
+    """Return whether `pid` carries `marker` (`NAME=value`) in its environment."""
+    wanted = os.fsencode(marker)
+    if HAS_PROC:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as stream:  # noqa: PTH123 - read for each process
+                return wanted in stream.read().split(b"\0")
+        except OSError:
+            return False
+    import psutil  # noqa: PLC0415 - only where there is no /proc
+
+    name, _, value = marker.partition("=")
+    try:
+        return bool(psutil.Process(pid).environ().get(name) == value)
+    except (psutil.Error, OSError):
+        return False
+
+
+def family(roots: Iterable[Identity], marker: str) -> tuple[Identity, ...]:
+    """Return every live process that is proved to belong to a server, roots first.
+
+    That is: each root that is alive, the session that it leads, whoever carries `marker`, and all
+    descendants of those. A session whose leader is gone proves nothing (its number may be used
+    again); its members carry the marker. The calling process is never among them, nor is one of
+    its ancestors for its marker alone.
+    """
+    table = {row.identity.pid: row for row in _table()}
+    live = [root.pid for root in roots if _is_in(table, root)]
+    own = _ancestry(table)
+    found = dict.fromkeys(live)
+    found.update(dict.fromkeys(pid for pid, row in table.items() if row.session in live))
+    found.update(
+        dict.fromkeys(pid for pid in table if pid not in own and has_marker(pid, marker))
+    )
+    children: dict[int, list[int]] = {}
+    for pid, row in table.items():
+        children.setdefault(row.parent, []).append(pid)
+    pending = list(found)
+    while pending:
+        for child in children.get(pending.pop(), ()):
+            if child not in found:
+                found[child] = None
+                pending.append(child)
+    return tuple(table[pid].identity for pid in found if pid != os.getpid())
+
+
+def spawn(argv: tuple[str, ...], cwd: Path, env: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start a server that depends on nothing of its caller's: own session, no stdin, no descriptor.
+
+    Its output is appended to `log`. Raises OSError if the program can't be executed.
+    """
+    with open(log, "ab", buffering=0) as output:  # noqa: PTH123 - "ab" is O_APPEND
+        return subprocess.Popen(  # noqa: S603 - argv comes from the user's own configuration
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def let_go(child: "subprocess.Popen[bytes]") -> None:
+    """Forget a child that is to outlive us, so that its Popen doesn't warn of it when collected."""
+    if child.poll() is None:
+        child.returncode = 0
+
+
+def stop(
+    processes: Iterable[Identity],
+    grace: float,
+    more: Callable[[], Iterable[Identity]] = tuple,
+) -> Ended:
+    """End `processes`: SIGTERM, up to `grace` seconds, SIGKILL, and wait until they are gone.
+
+    `more` is asked for what has been forked meanwhile; it must only name proved members. Each
+    identity is proved again right before each signal.
+    """
+    targets = dict.fromkeys(processes)
+    refused: dict[Identity, None] = {}
+    forced = False
+    for signal_number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_WAIT)):
+        deadline = time.monotonic() + patience
+        pending = [process for process in targets if is_alive(process)]
+        while pending:
+            forced = forced or signal_number == signal.SIGKILL
+            refused.update(dict.fromkeys(p for p in pending if not _send(p, signal_number)))
+            _await_exit([p for p in pending if p not in refused], deadline)
+            pending = [process for process in more() if process not in targets]
+            targets.update(dict.fromkeys(pending))
+        if not any(is_alive(p) for p in targets if p not in refused):
+            break
+    survivors = tuple(process.pid for process in targets if is_alive(process))
+    ended = tuple(process.pid for process in targets if process.pid not in survivors)
+    return Ended(ended, forced, survivors)
+
+
+def _await_exit(processes: list[Identity], deadline: float) -> None:
+    while any(is_alive(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL)
+
+
+def _send(process: Identity, signal_number: int) -> bool:
+    """Signal that very process; return False if this user may not.
+
+    A pidfd names one process for good, so that nothing else can be hit if the pid is used again
+    between the proof and the signal; where there are none, psutil's own check comes closest.
+    """
+    try:
+        if hasattr(os, "pidfd_open"):
+            fd = os.pidfd_open(process.pid)
+            try:
+                if is_alive(process):
+                    signal.pidfd_send_signal(fd, signal_number)
+            finally:
+                os.close(fd)
+        elif is_alive(process):
+            os.kill(process.pid, signal_number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        return False
+    return True
+
+
+def _is_in(table: Mapping[int, Process], process: Identity) -> bool:
+    row = table.get(process.pid)
+    return row is not None and _same_start(row.identity.started, process.started)
+
+
+def _ancestry(table: Mapping[int, Process]) -> set[int]:
+    found: set[int] = set()
+    pid = os.getpid()
+    while pid not in found:
+        found.add(pid)
+        if pid not in table:
+            break
+        pid = table[pid].parent
+    return found
+
+
+def _same_start(one: str, other: str) -> bool:
+    if HAS_PROC or one == other:
+        return one == other
+    try:
+        return abs(float(one) - float(other)) <= CLOCK_TOLERANCE
+    except ValueError:
+        return False
+
+
+def _table() -> list[Process]:
+    return [row for row in map(_row, _pids()) if row]
+
+
+def _pids() -> list[int]:
+    if HAS_PROC:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - speed
+    import psutil  # noqa: PLC0415 - only where there is no /proc
+
+    return psutil.pids()
+
+
+def _row(pid: int) -> Process | None:
+    if not HAS_PROC:
+        return _row_from_psutil(pid)
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:  # noqa: PTH123 - read for each process
+            # The name stands in brackets and may hold brackets and spaces itself (proc(5)).
+            fields = stream.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if len(fields) < 20 or fields[0] in b"ZX":  # noqa: PLR2004 - the start time is field 22 of all
+        return None
+    identity = Identity(pid, f"{_boot_id()}:{int(fields[19])}")
+    return Process(identity, parent=int(fields[1]), session=int(fields[3]))
+
+
+def _row_from_psutil(pid: int) -> Process | None:
+    import psutil  # noqa: PLC0415 - only where there is no /proc
+
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                return None
+            started, parent = f"{process.create_time():.3f}", process.ppid()
+        session = os.getsid(pid) if hasattr(os, "getsid") else -1
+    except (psutil.Error, OSError):
+        return None
+    return Process(Identity(pid, started), parent, session)
+
+
+_boot_ids: list[str] = []
+
+
+def _boot_id() -> str:
+    if not _boot_ids:
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:  # noqa: PTH123
+                _boot_ids.append(stream.read().strip())
+        except OSError:  # some sandboxes hide /proc/sys; ticks alone then
+            _boot_ids.append("")
+    return _boot_ids[0]

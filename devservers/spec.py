@@ -1,0 +1,117 @@
+"""ServerSpec: what a server is. A kind of server is a value of this type, not a subclass."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+MARKER = "DEVSERVERS_SERVER"
+
+
+class Recognised(NamedTuple):
+    """What a server that we did not start says of itself: reason enough to adopt it."""
+
+    urls: tuple[str, ...] = ()
+    stand_in: bool = False
+
+
+class Description(NamedTuple):
+    """What the status of one kind of server has beyond that of every server."""
+
+    facts: Mapping[str, object]
+    """JSON-ready, under the contract's names."""
+    warnings: tuple[str, ...] = ()
+
+
+class Reconciled(NamedTuple):
+    """What a running server watches after it was brought in line with a spec, without a restart."""
+
+    urls: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _recognise_none(_port: int, _pid: int | None) -> Recognised | None:
+    return None
+
+
+def _describe_nothing(_port: int, _urls: tuple[str, ...], *, answers: bool) -> Description:
+    del answers
+    return Description({})
+
+
+def _reconcile_none(_port: int, urls: tuple[str, ...]) -> Reconciled:
+    return Reconciled(urls)
+
+
+class Describe(Protocol):
+    """Tells what only this kind knows, given the port, what the record says the server watches,
+    and whether it answers."""
+
+    def __call__(self, port: int, urls: tuple[str, ...], /, *, answers: bool) -> Description: ...  # noqa: D102
+
+
+class ServerSpec(NamedTuple):
+    """A declared server: how to start it, how to tell that it runs, where its files are."""
+
+    name: str
+    """Also the name of its tasks: `inv <name>.ensure`."""
+    title: str
+    """What people call it, in messages."""
+    port: int
+    command: Callable[[], tuple[str, ...]]
+    """Finds the argv; called only when a server is about to be started, so that stop and status
+    work without the program. Raises CliNotFoundError."""
+    cwd: Path
+    env: Mapping[str, str]
+    """The whole environment of the server, except for our marker."""
+    pid_file: Path
+    log_file: Path
+    log_max_bytes: int
+    """A log larger than this is rotated before a start; 0: never."""
+    worktree: Path
+    branch: str | None
+    urls: tuple[str, ...] = ()
+    """What the server is told to watch."""
+    host: str | None = None
+    """The address it is told to listen on; None: every interface."""
+    health_path: str = "/health"
+    home_path: str = "/"
+    worst_status: int = 499
+    """The highest HTTP status that counts as an answer."""
+    stand_in: bool = False
+    hints: tuple[tuple[str, str], ...] = ()
+    """Regular expressions for a server's last words, each with the remedy to name."""
+    recognise: Callable[[int, int | None], Recognised | None] = _recognise_none
+    """Given the port and the listener's pid (None where it can't be known): is that a server of
+    this kind, which somebody else started?"""
+    reconcile: Callable[[int, tuple[str, ...]], Reconciled] = _reconcile_none
+    """Given the port and what the server watches: bring the running server in line with `urls`."""
+    describe: Describe = _describe_nothing
+
+    @property
+    def marker(self) -> str:
+        """The environment entry by which a process of this server is recognised, recorded or not."""
+        return f"{MARKER}={self.name}:{self.pid_file}"
+
+    def url(self, port: int) -> str:
+        """Return the address that people and programs on this machine use for `port`."""
+        host = self.host
+        if host in (None, "0.0.0.0", "127.0.0.1", "::", "::1"):  # noqa: S104 - compared, not bound
+            host = "localhost"
+        return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+
+
+def port_of(url: str) -> int:
+    """Return the port in an http(s) URL, 80 or 443 where it names none."""
+    scheme, _, rest = url.partition("://")
+    authority = rest.partition("/")[0].rpartition("@")[2]
+    tail = authority.rpartition("]")[2] if "]" in authority else authority
+    digits = tail.rpartition(":")[2] if ":" in tail else ""
+    if digits.isdecimal():
+        return int(digits)
+    return 443 if scheme == "https" else 80
+
+
+def ports_of(urls: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the ports of `urls`, each once, in their order."""
+    return tuple(dict.fromkeys(port_of(url) for url in urls))

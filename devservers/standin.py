@@ -1,0 +1,719 @@
+"""An imitation of the Inngest dev server's HTTP surface, for demos, CI smoke jobs and tests.
+
+Run it by its path, with the words of `inngest dev`; it needs the standard library and nothing else:
+
+    python -I -S standin.py dev --port 8288 --sdk-url http://localhost:3000/api/inngest
+
+It repeats what was measured on inngest-cli 1.45.1 ("the facts" below: the project's inngest-facts),
+the awkward parts included: a taken port is no error, the last to register an app id wins. Where
+the measurements are silent it follows the public source of inngest/inngest, named where it counts.
+
+Not imitated: auto-discovery (reported as the flags say, never done), config files and `INNGEST_*`
+variables, the UI, crons, trigger expressions, sleeping and waiting steps, the pauses between
+retries, and storage (`--persist` leaves an empty file). Of the other ports only the connect
+gateway's is opened: the gRPC ports 50052 and 50053 are the same for every server of a machine and
+nothing asks them, so that two stand-ins would only make each other move.
+"""
+
+from __future__ import annotations
+
+import errno
+import html
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
+from threading import Lock, Thread
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+VERSION = "1.45.1-standin"
+MAX_BODY = 3 * 1024 * 1024
+MAX_CALLS = 1000  # a run's calls to its function; bounds a function that never ends
+PING_TIMEOUT = 10.0  # pkg/deploy/deploy.go
+RUN_TIMEOUT = 600.0
+PING_ERRORS = {401: "unauthorized", 403: "forbidden", 404: "url_not_found"}
+PING_ERRORS |= {500: "internal_server_error"}  # same place: any other status counts as success
+Json = dict[str, Any]
+
+
+def log(level: str, msg: str, **fields: object) -> None:
+    """Write one JSON object on one line of stdout, as the original does without a terminal."""
+    seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    record = {"time": f"{stamp}.{fraction:09d}Z", "level": level, "msg": msg, **fields}
+    try:
+        sys.stdout.write(json.dumps(record, separators=(",", ":"), default=str) + "\n")
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        pass  # a reader of the log that has gone away must not take the server with it
+
+
+def fail(message: str) -> NoReturn:
+    """Leave as the original's command line does: the reason on stderr, status 1."""
+    sys.stderr.write(f"Error: {message}\n")
+    raise SystemExit(1)
+
+
+class Parser(ArgumentParser):
+    """The words of `inngest dev`, as far as they mean something here."""
+
+    def __init__(self) -> None:
+        """Know the flags."""
+        super().__init__("inngest", description="A stand-in for Inngest.", allow_abbrev=False)
+        add = self.add_argument
+        add("command", choices=["dev"])
+        add("-p", "--port", type=int, default=8288, help="the next free one where it is taken")
+        add("-u", "--sdk-url", dest="urls", action="append", default=[], help="an app to watch")
+        add("--host", default="", help="interface of the API; every one without it")
+        # The original's default is 8289 whatever its port is. One more than the port is the same
+        # by default, and lets stand-ins on other ports leave 8289 alone.
+        add("--connect-gateway-port", type=int, help="the port after the API's")
+        add("--poll-interval", type=float, default=5.0, help="seconds, also a fraction")
+        add("--no-poll", action="store_true", help="poll only the apps that have an error")
+        add("--no-discovery", action="store_true", help="nothing: it never discovers apps")
+        add("--persist", action="store_true", help="create an empty .inngest/main.db")
+        add("--version", action="version", version=f"inngest version {VERSION}")
+
+    def error(self, message: str) -> NoReturn:
+        """Report a mistake in the original's form."""
+        fail(message)
+
+    def options(self, words: list[str]) -> Namespace:
+        """Return the flags; ends the process where they can't be used."""
+        options, unknown = self.parse_known_args(words)
+        if unknown:
+            fail(f"unknown flag: {unknown[0].partition('=')[0]}")
+        if options.connect_gateway_port is None:
+            options.connect_gateway_port = min(options.port + 1, 65535) if options.port else 0
+        for port in (options.port, options.connect_gateway_port):
+            if not 0 <= port <= 65535:  # noqa: PLR2004 - the last port there is
+                fail(f"invalid port {port}")
+        options.poll_interval = max(0.05, options.poll_interval)
+        return options
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on one address, or as Go does on `*:port`: IPv6 that takes IPv4 too, if there is IPv6.
+
+    `create_server` sets SO_REUSEADDR (not on Windows, where it would steal the port), as Go does.
+    """
+    if host not in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=128)
+    if socket.has_dualstack_ipv6():
+        family = socket.AF_INET6
+        return socket.create_server(("", port), family=family, backlog=128, dualstack_ipv6=True)
+    return socket.create_server(("", port), backlog=128)
+
+
+def listen_near(name: str, host: str, port: int, reserved: set[int]) -> socket.socket:
+    """Listen on `port`, or on the next free one that isn't reserved, and log the move.
+
+    A port that needs privileges counts as taken: pkg/devserver/ports.go asks only whether it
+    can listen there.
+    """
+    for candidate in [port, *(p for p in range(port + 1, 65536) if p not in reserved)]:
+        try:
+            listener = listen(host, candidate)
+        except OSError as error:
+            if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+                continue
+            fail(f"could not listen on {host}:{candidate}: {error.strerror}")
+        if candidate != port:
+            fields = {"name": name, "from": port, "to": candidate}
+            log("INFO", "Port conflict, using new port", **fields)
+        return listener
+    fail(f"could not find open port for {name}: no ports available starting at {port}")
+
+
+class Server(ThreadingMixIn, TCPServer):
+    """An HTTP server on a listening socket, with a thread a connection, so that none can block."""
+
+    daemon_threads = True
+
+    def __init__(self, listener: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
+        """Serve on `listener`, which is bound already: TCPServer would do that its own way."""
+        super().__init__(listener.getsockname(), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+
+    def handle_error(self, *_: object) -> None:
+        """Log what a handler raised; a client that went away is not worth a line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            log("ERROR", "request failed", error=repr(error))
+
+
+def normalized(url: str) -> str:
+    """Return `url` so that two spellings of one endpoint are equal (pkg/util, NormalizeAppURL)."""
+    parts = urlsplit(url)
+    default = {"http": ":80", "https": ":443"}.get(parts.scheme, ":")
+    netloc = parts.netloc.removesuffix(default)
+    if parts.hostname in {"127.0.0.1", "0.0.0.0"}:  # noqa: S104 - compared, not bound
+        netloc = netloc.replace(parts.hostname, "localhost", 1)
+    query = urlencode([pair for pair in parse_qsl(parts.query) if pair[0] != "deployId"])
+    return parts._replace(netloc=netloc, query=query).geturl()
+
+
+def call(method: str, url: str, body: Json, timeout: float) -> tuple[int, bool, bytes]:
+    """Send `body` to an app; return the status, whether a retry makes sense, and the answer.
+
+    `http.client` knows no proxies, and that is why it is used: an app is always asked directly.
+    Raises OSError or HTTPException where there is no answer, ValueError where the URL is unusable.
+    """
+    parts = urlsplit(url)
+    kind = {"http": HTTPConnection, "https": HTTPSConnection}.get(parts.scheme)
+    if kind is None or not parts.hostname:
+        raise ValueError(url)
+    connection = kind(parts.hostname, parts.port, timeout=timeout)
+    try:
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        headers = {"Content-Type": "application/json", "X-Inngest-Server-Kind": "dev"}
+        connection.request(method, target, json.dumps(body), headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["x-inngest-no-retry"] != "true", answer.read()
+    finally:
+        connection.close()
+
+
+def ping(url: str) -> str | None:
+    """Ask an app to register, as a poll does; return the error as the original words it."""
+    try:
+        status, _, body = call("PUT", url, {"url": url}, PING_TIMEOUT)
+        if status == HTTPStatus.BAD_REQUEST:  # the SDK's own message is the error then
+            answer = json.loads(body)
+            return str(answer.get("message", "")) if isinstance(answer, dict) else "bad request"
+    except (OSError, HTTPException):
+        return "unreachable"
+    except ValueError:
+        return "unsupported_protocol"
+    return PING_ERRORS.get(status)
+
+
+class App:
+    """A row of the app list: a URL that is watched and, once it has registered, its app."""
+
+    def __init__(self, url: str) -> None:
+        """Watch `url`, which has yet to register."""
+        self.id = "-".join(os.urandom(size).hex() for size in (4, 2, 2, 2, 6))
+        self.url = url
+        self.error: str | None = "unreachable"
+        self.request: Json = {}
+
+    @property
+    def name(self) -> str:
+        """The app id from the app's code, empty until it has registered."""
+        return str(self.request.get("appName", ""))
+
+    @property
+    def functions(self) -> list[Json]:
+        """The functions as the app registered them."""
+        functions: list[Json] = self.request.get("functions", [])
+        return functions
+
+    def fields(self) -> Json:
+        """Return the row as GraphQL knows it (pkg/coreapi/gql.schema.graphql, type App)."""
+        language, _, version = str(self.request.get("sdk", "")).partition(":v")
+        functions = [
+            {"id": f["id"], "slug": f["id"], "name": f.get("name")} for f in self.functions
+        ]
+        row: Json = {"__typename": "App", "id": self.id, "externalID": self.name, "name": self.name}
+        row |= {"url": self.url, "error": self.error, "connected": self.error is None}
+        row |= {"functionCount": len(functions), "functions": functions, "autodiscovered": False}
+        row |= {"sdkLanguage": language, "sdkVersion": version, "method": "SERVE"}
+        return row | {"framework": self.request.get("framework"), "appVersion": None}
+
+
+class Apps:
+    """What the server watches and serves. Safe to use from several threads."""
+
+    def __init__(self, urls: list[str]) -> None:
+        """Begin with the URLs of the command line."""
+        self._lock = Lock()
+        self._rows: list[App] = []
+        for url in urls:
+            self.watch(url)
+
+    def rows(self) -> list[App]:
+        """Return the rows of this moment."""
+        with self._lock:
+            return list(self._rows)
+
+    def watch(self, url: str) -> App:
+        """Return the row of `url`, a new one if it isn't watched; `http://` may be left out."""
+        url = url if "://" in url else f"http://{url}"
+        with self._lock:
+            for row in self._rows:
+                if normalized(row.url) == normalized(url):
+                    return row
+            self._rows.append(App(url))
+            return self._rows[-1]
+
+    def register(self, request: Json) -> Json:
+        """Take an SDK's registration: the last registrant of an app id has the row of that id.
+
+        The row of the URL that only waited for a registration goes, and so does the URL that the
+        app id had before: nothing polls it any more (pkg/devserver/api.go, and the facts).
+        """
+        url = request["url"]
+        with self._lock:
+            self._rows = [row for row in self._rows if row.name or normalized(row.url) != url]
+            row = next((row for row in self._rows if row.name == request["appName"]), None)
+            modified = row is None or row.request != request or row.error is not None
+            if row is None:
+                row = App(url)
+                self._rows.append(row)
+            row.url, row.request, row.error = url, request, None
+        if modified:
+            log("INFO", "app registered", app=row.name, url=url, functions=len(row.functions))
+        return {"ok": True, "modified": modified, "app_id": row.id}
+
+    def ping(self, row: App) -> str | None:
+        """Ask one app to register and note its error; success is noted by its registration."""
+        url = row.url
+        error = ping(url)
+        with self._lock:
+            if error is not None and row.url == url:  # else another app took the row meanwhile
+                row.error = error
+        return error
+
+    def poll_forever(self, options: Namespace) -> None:
+        """Ask each app in turn to register, for as long as the server runs (a thread's work)."""
+        while True:
+            for row in self.rows():
+                if row.error is not None or not options.no_poll:
+                    self.ping(row)
+            time.sleep(options.poll_interval)
+
+
+def registration(body: Any) -> Json:  # noqa: ANN401 - whatever JSON there is
+    """Return a registration whose parts are what they should be; raises where one isn't."""
+    functions = body.get("functions") or []
+    for function in functions:
+        Run(function, {})
+    wanted = {"url": normalized(body["url"]), "appName": str(body["appName"])}
+    return {**body, **wanted, "functions": functions}
+
+
+def ulid() -> str:
+    """Return an id as events and runs have them: 48 bits of milliseconds, then 80 random ones."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join(
+        "0123456789ABCDEFGHJKMNPQRSTVWXYZ"[value >> 5 * n & 31] for n in range(25, -1, -1)
+    )
+
+
+def triggered(function: Json, name: str) -> bool:
+    """Tell whether an event of this name starts the function; `some/*` stands for a prefix."""
+    for trigger in function.get("triggers") or []:
+        wanted = str(trigger.get("event") or "")
+        prefix = wanted[:-1] if wanted.endswith("*") else None
+        if name != wanted and (prefix is None or not name.startswith(prefix)):
+            continue
+        if not trigger.get("expression"):
+            return True
+        log("WARN", "trigger expressions are not imitated: not run", function=function["id"])
+    return False
+
+
+class RunError(Exception):
+    """A run that has failed for good."""
+
+
+class Run:
+    """One run of a function: its steps' results, and the calls that are still to be made.
+
+    The app runs one step a call and answers 206 with it (`components/execution` of the inngest
+    SDK 4.24); it is called again, with the results so far, until it answers 200.
+    """
+
+    def __init__(self, function: Json, event: Json) -> None:
+        """Prepare to run `function` for `event`."""
+        step = function["steps"]["step"]
+        self.function, self.event, self.id = str(function["id"]), event, ulid()
+        self.url = str(step["runtime"]["url"])
+        self.max_attempts = 1 + int((step.get("retries") or {}).get("attempts", 3))
+        self.attempt = 0
+        self.steps: Json = {}
+        self.planned: list[str] = []
+
+    def execute(self) -> None:
+        """Call the function until it ends, and log how (a thread's work)."""
+        about = {"function": self.function, "run_id": self.id, "url": self.url}
+        try:
+            log("INFO", "run finished", **about, output=self._result())
+        except (RunError, OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+            log("ERROR", "run failed", **about, error=str(error) or repr(error))
+
+    def _result(self) -> object:
+        for _ in range(MAX_CALLS):
+            step = self.planned.pop(0) if self.planned else "step"
+            status, retriable, body = call("POST", self._step_url(step), self._body(), RUN_TIMEOUT)
+            if status == HTTPStatus.OK:  # the function has returned
+                return json.loads(body)
+            if status == HTTPStatus.PARTIAL_CONTENT:  # it has more to do
+                for op in json.loads(body):
+                    self._take(op, step)
+            elif retriable and self.attempt + 1 < self.max_attempts:
+                self._again(step)
+            else:
+                reason = f"status {status}: {body[:500].decode(errors='replace')}"
+                raise RunError(reason)
+        reason = f"given up after {MAX_CALLS} calls"
+        raise RunError(reason)
+
+    def _again(self, step: str) -> None:
+        self.attempt += 1
+        if step != "step":
+            self.planned.insert(0, step)
+
+    def _take(self, op: Json, step: str) -> None:
+        match op["op"]:
+            case "StepRun" | "Step":
+                self.attempt = 0
+                self.steps[op["id"]] = {"type": "data", "data": op.get("data")}
+            case "StepFailed":
+                self.attempt = 0
+                self.steps[op["id"]] = {"type": "error", "error": op.get("error")}
+            case "StepPlanned":
+                self.planned.append(op["id"])
+            case "StepError":  # to be tried again; the last attempt's error is a StepFailed
+                self._again(step)
+            case unknown:
+                reason = f"step op {unknown} is not imitated"
+                raise RunError(reason)
+
+    def _step_url(self, step: str) -> str:
+        parts = urlsplit(self.url)
+        query = {**dict(parse_qsl(parts.query)), "stepId": step}
+        return parts._replace(query=urlencode(query)).geturl()
+
+    def _body(self) -> Json:
+        # `ctx.fn_id` is left out on purpose: with it the SDK would report each step to the server
+        # in calls of its own ("checkpointing") instead of answering with it.
+        stack = {"stack": list(self.steps), "current": len(self.steps)}
+        context = {"run_id": self.id, "env": "local", "step_id": "step", "attempt": self.attempt}
+        context |= {"max_attempts": self.max_attempts, "stack": stack, "use_api": False}
+        context |= {"disable_immediate_execution": False}
+        events = {"event": self.event, "events": [self.event]}
+        return {**events, "steps": self.steps, "ctx": context, "version": -1, "use_api": False}
+
+
+class Field(NamedTuple):
+    """A field that a query selects."""
+
+    alias: str
+    name: str
+    arguments: Json
+    fields: list[Field]
+
+
+class QueryError(Exception):
+    """A GraphQL query that can't be answered; says why."""
+
+
+class AppError(Exception):
+    """An app that is watched but didn't register; names the error."""
+
+
+class Query:
+    """A reader of what clients send to `/v0/gql`: one operation, without fragments or directives.
+
+    Raises QueryError for anything else.
+    """
+
+    TOKENS = re.compile(r'[\s,\ufeff]+|#[^\r\n]*|("(?:[^"\\]|\\.)*"|\w+|-?\d[\d.]*|\S)', re.DOTALL)
+
+    def __init__(self, text: str, variables: Json) -> None:
+        """Read `text`, with `variables` for its `$names`."""
+        self._tokens: list[str] = [token for token in self.TOKENS.findall(text) if token][::-1]
+        self._variables = variables
+        self.kind = "query" if self._next() == "{" else self._take("query|mutation")
+        while self._next() not in {"{", ""}:  # the name, and the variables' definitions
+            self._take(".*")
+        self.fields = self._selection()
+
+    def _next(self) -> str:
+        return self._tokens[-1] if self._tokens else ""
+
+    def _take(self, pattern: str) -> str:
+        token = self._next()
+        if not token or not re.fullmatch(pattern, token, re.DOTALL):
+            message = f"Unexpected {token or '<EOF>'}"
+            raise QueryError(message)
+        del self._tokens[-1]
+        return token
+
+    def _selection(self) -> list[Field]:
+        fields = []
+        self._take("{")
+        while self._next() != "}":
+            alias = name = self._take(r"[A-Za-z_]\w*")
+            if self._next() == ":":
+                self._take(":")
+                name = self._take(r"[A-Za-z_]\w*")
+            arguments = self._pairs("[(]", ")") if self._next() == "(" else {}
+            fields.append(
+                Field(alias, name, arguments, self._selection() if self._next() == "{" else [])
+            )
+        self._take("}")
+        return fields
+
+    def _pairs(self, opening: str, closing: str) -> Json:
+        pairs = {}
+        self._take(opening)
+        while self._next() != closing:
+            name = self._take(r"[A-Za-z_]\w*")
+            self._take(":")
+            pairs[name] = self._value()
+        self._take(re.escape(closing))
+        return pairs
+
+    def _value(self) -> object:
+        if self._next() == "{":
+            return self._pairs("{", "}")
+        token = self._take(r'[$"\w-].*')
+        if token == "$":  # noqa: S105 - no password
+            return self._variables.get(self._take(r"\w+"))
+        try:
+            return json.loads(token)
+        except ValueError:
+            return token  # the name of an enumeration's value
+
+
+def select(row: Json, fields: list[Field], type_name: str) -> Json:
+    """Return what a query selects from `row`. Raises QueryError for a field that it hasn't got."""
+    if not fields:
+        message = f'Field of type "{type_name}" must have a selection of subfields.'
+        raise QueryError(message)
+    result: Json = {}
+    for field in fields:
+        if field.name not in row:
+            message = f'Cannot query field "{field.name}" on type "{type_name}".'
+            raise QueryError(message)
+        value = row[field.name]
+        if isinstance(value, list):
+            value = [select(item, field.fields, field.name) for item in value]
+        result[field.alias] = value
+    return result
+
+
+def create_app(apps: Apps, field: Field) -> Json:
+    """Watch one more URL and ask it to register (app_mutations.go, CreateApp).
+
+    It is watched from then on even where nothing listens: AppError says so.
+    """
+    given = field.arguments.get("input")
+    url = given.get("url") if isinstance(given, dict) else None
+    if not isinstance(url, str) or not url:
+        message = 'Argument "input" needs a "url".'
+        raise QueryError(message)
+    select(App(url).fields(), field.fields, "App")  # a query with a mistake in it does nothing
+    row = apps.watch(url)
+    error = apps.ping(row)
+    if error is not None:
+        raise AppError(error)
+    # The row of a URL that has just registered is another one: it is found by its URL.
+    return select(apps.watch(url).fields(), field.fields, "App")
+
+
+def graphql(apps: Apps, request: Json) -> tuple[int, Json]:
+    """Answer a GraphQL request with a status and a body; 422 where the query itself is at fault."""
+    data: Json = {}
+    try:
+        query = Query(str(request.get("query")), request.get("variables") or {})
+        for field in query.fields:
+            match query.kind, field.name:
+                case "query", "apps":
+                    rows = [row.fields() for row in apps.rows()]
+                    data[field.alias] = [select(row, field.fields, "App") for row in rows]
+                case "mutation", "createApp":
+                    data[field.alias] = create_app(apps, field)
+                case _:
+                    root = {"__typename": query.kind.capitalize()}
+                    data |= select(root, [field], query.kind.capitalize())
+    except (QueryError, RecursionError) as error:
+        fault = {"message": str(error), "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"}}
+        return 422, {"errors": [fault], "data": None}
+    except AppError as error:
+        return 200, {"errors": [{"message": str(error), "path": [field.alias]}], "data": None}
+    return 200, {"data": data}
+
+
+class RefusedError(Exception):
+    """A request that gets an error for an answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Answer with `status` and `message`."""
+        super().__init__(message)
+        self.status = status
+
+
+def refuse(status: int, message: str) -> NoReturn:
+    """Answer the request that is being read with an error."""
+    raise RefusedError(status, message)
+
+
+class Quiet(BaseHTTPRequestHandler):
+    """A handler that logs no requests, and has nothing to serve: the connect gateway."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = f"inngest-standin/{VERSION}"
+    timeout = 60  # seconds that a connection may be idle, or take over one read
+    wbufsize = -1  # an answer is one packet: a second small one would wait for an acknowledgement
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing: an idle server's log stays almost empty, whoever looks at its health."""
+
+
+class Handler(Quiet):
+    """The dev server's API."""
+
+    options: Namespace
+    apps: Apps
+
+    def do_GET(self) -> None:
+        """Answer `/health`, `/dev`, and every other path with the page, as the original's UI."""
+        path = urlsplit(self.path).path
+        if path == "/health":
+            self._answer(200, {"status": 200, "message": "OK"})
+        elif path == "/dev":
+            self._answer(200, self._info())
+        elif path.startswith(("/v0/", "/v1/", "/e/", "/fn/")):
+            self._answer(404, {"error": "not found", "status": 404})
+        else:
+            self._send(200, "text/html; charset=utf-8", self._page())
+
+    do_HEAD = do_GET  # noqa: N815 - the name is http.server's; `_send` leaves the body out
+
+    def do_POST(self) -> None:
+        """Answer events, registrations and GraphQL."""
+        path = urlsplit(self.path).path
+        routes = {"/fn/register": self._register, "/v0/gql": self._graphql}
+        route = self._events if path.startswith("/e/") else routes.get(path)
+        try:
+            if route is None:
+                refuse(404, "not found")
+            self._answer(*route(self._json()))
+        except RefusedError as refusal:
+            self.close_connection = True  # what is left of the body is not the next request
+            self._answer(refusal.status, {"error": str(refusal), "status": refusal.status})
+
+    def _json(self) -> object:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal():
+            refuse(411, "a Content-Length is required")
+        if int(length) > MAX_BODY:
+            # Read on for a while: a client that is still sending would never see the answer.
+            for _ in range(min(int(length), 10 * MAX_BODY) // 65536 + 1):
+                self.rfile.read(65536)
+            refuse(413, f"request body is larger than {MAX_BODY} bytes")
+        try:
+            return json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError) as error:
+            refuse(400, f"invalid JSON: {error}")
+
+    def _graphql(self, request: object) -> tuple[int, Json]:
+        if not isinstance(request, dict) or not isinstance(request.get("variables") or {}, dict):
+            refuse(400, "json request body could not be decoded")
+        return graphql(self.apps, request)
+
+    def _events(self, body: object) -> tuple[int, Json]:
+        events: list[Any] = body if isinstance(body, list) else [body]
+        for event in events:
+            if not isinstance(event, dict) or not isinstance(event.get("name"), str):
+                refuse(400, "event name must be a string")
+        stamped = [(ulid(), event) for event in events]
+        for id_, event in stamped:
+            full = {"id": id_, "data": {}, "ts": time.time_ns() // 1_000_000, **event}
+            for function in (function for row in self.apps.rows() for function in row.functions):
+                if triggered(function, event["name"]):
+                    Thread(target=Run(function, full).execute, daemon=True).start()
+        return 200, {"ids": [id_ for id_, _ in stamped], "status": 200}
+
+    def _register(self, request: object) -> tuple[int, Json]:
+        kind = self.headers.get("X-Inngest-Expected-Server-Kind", "dev")
+        if kind != "dev":
+            refuse(400, f"Expected server kind dev, got {kind}")
+        try:
+            return 200, self.apps.register(registration(request))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            refuse(400, f"Invalid request: {error!r}")
+
+    def _info(self) -> Json:
+        options = self.options
+        interval = options.poll_interval
+        return {
+            "version": VERSION,
+            "standIn": True,
+            "startOpts": {
+                "urls": options.urls,
+                "autodiscover": not options.no_discovery,
+                "poll": not options.no_poll,
+                "poll_interval": int(interval) if interval.is_integer() else interval,
+                "persist": options.persist,
+            },
+            "functions": [function for row in self.apps.rows() for function in row.functions],
+            "handlers": None,  # as from the original: it has a field for them and never fills it
+        }
+
+    def _page(self) -> bytes:
+        rows = [
+            f"<li>{html.escape(row.url)}: {html.escape(row.name or 'not registered')}, "
+            f"{len(row.functions)} functions, {html.escape(row.error or 'connected')}</li>"
+            for row in self.apps.rows()
+        ]
+        return (
+            "<!doctype html><meta charset=utf-8><title>Inngest stand-in</title>"
+            "<h1>This is a stand-in for the Inngest dev server</h1>"
+            "<p>It imitates the dev server's HTTP surface for demos and tests. It watches:</p>"
+            f"<ul>{''.join(rows) or '<li>nothing</li>'}</ul>\n"
+        ).encode()
+
+    def _answer(self, status: int, body: Json) -> None:
+        self._send(status, "application/json", json.dumps(body, separators=(",", ":")).encode())
+
+    def _send(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Inngest-Server-Kind", "dev")
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def main(words: list[str]) -> None:
+    """Serve until SIGTERM or SIGINT, which end the process at once with status 0."""
+    options = Parser().options(words)
+    for number_ in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number_, lambda *_: os._exit(0))
+    if options.persist:
+        os.makedirs(".inngest", exist_ok=True)  # noqa: PTH103 - pathlib costs 5 ms of the start
+        with open(".inngest/main.db", "ab"):  # noqa: PTH123
+            pass
+    listener = listen_near(
+        "dev server api", options.host, options.port, {options.connect_gateway_port}
+    )
+    port = listener.getsockname()[1]
+    gateway = listen_near("connect gateway", "", options.connect_gateway_port, {port})
+    Handler.options, Handler.apps = options, Apps(options.urls)
+    log("INFO", "stand-in for the Inngest dev server", port=port, urls=options.urls)
+    Thread(target=Server(gateway, Quiet).serve_forever, daemon=True).start()
+    Thread(target=Handler.apps.poll_forever, args=[options], daemon=True).start()
+    Server(listener, Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,291 @@
+"""State on disk: the pid file, the record beside it, and the lock. Atomic, owner-checked, no links."""
+
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from devservers.errors import StateUnusableError
+from devservers.identity import Identity, Listener
+
+LARGEST_RECORD = 1 << 20  # bytes; ours are below 10 kB
+LARGEST_PID = 1 << 22  # Linux's upper limit (proc(5), pid_max); others are far below
+LOCK_POLL = 0.01  # seconds
+
+
+class ServerRecord(NamedTuple):
+    """What was started (or adopted), as far as it can't be seen in the live system."""
+
+    process: Identity
+    """The process that we spawned; for an adopted server its listener."""
+    port: int
+    argv: tuple[str, ...]
+    urls: tuple[str, ...]
+    """What the server was told to watch, at its start and since."""
+    log_file: str | None
+    log_offset: int
+    """Bytes in the log when this run began."""
+    cwd: str
+    worktree: str | None
+    branch: str | None
+    started_at: float
+    """Seconds since the epoch."""
+    listener: Listener | None = None
+    adopted: bool = False
+    stand_in: bool = False
+
+
+class LockHolder(NamedTuple):
+    """Who took the lock last, and when (seconds since the epoch)."""
+
+    process: Identity
+    since: float
+
+
+def record_file(pid_file: Path) -> Path:
+    """Return where the record of `pid_file` is kept."""
+    return pid_file.with_name(pid_file.name + ".json")
+
+
+def lock_file(pid_file: Path) -> Path:
+    """Return the lock of `pid_file`."""
+    return pid_file.with_name(pid_file.name + ".lock")
+
+
+def read(pid_file: Path) -> ServerRecord | None:
+    """Return the record; None if there is none, or if it is not one of ours, whole and sane.
+
+    Raises StateUnusableError if the file is a link, a folder, or somebody else's.
+    """
+    data = _read(record_file(pid_file), LARGEST_RECORD)
+    return None if data is None else parse(data)
+
+
+def read_pid(pid_file: Path) -> int | None:
+    """Return the pid in the pid file, None for anything that isn't one. Raises as `read` does."""
+    data = _read(pid_file, 64)
+    text = (data or b"").strip()
+    if not text.isdigit() or len(text) > len(str(LARGEST_PID)):
+        return None
+    pid = int(text)
+    return pid if 1 < pid <= LARGEST_PID else None
+
+
+def exists(pid_file: Path) -> bool:
+    """Return whether a pid file or a record is there, whatever it holds."""
+    return os.path.lexists(pid_file) or os.path.lexists(record_file(pid_file))
+
+
+def write(pid_file: Path, record: ServerRecord) -> None:
+    """Replace record and pid file. Call it under the lock. Raises StateUnusableError.
+
+    The record comes first: a pid file without its record would name a process that nobody can
+    tell from a stranger.
+    """
+    text = json.dumps(_to_json(record), indent=1)
+    _replace(record_file(pid_file), f"{text}\n")
+    _replace(pid_file, f"{record.process.pid}\n")
+
+
+def remove(pid_file: Path, expected: ServerRecord | None) -> None:
+    """Remove pid file and record, unless the record is no longer the one that was read."""
+    if read(pid_file) == expected:
+        pid_file.unlink(missing_ok=True)
+        record_file(pid_file).unlink(missing_ok=True)
+
+
+@contextmanager
+def lock(pid_file: Path, timeout: float, started: str) -> Iterator[bool]:
+    """Hold the lock of `pid_file`; yield False if it could not be had within `timeout` seconds.
+
+    `started` is this process's start identity, left in the lock for others to name the holder.
+    Raises StateUnusableError.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - 30 to 75 ms that a warm call saves
+
+    path = lock_file(pid_file)
+    _check(path)
+
+    def sign(fd: int) -> None:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()} {time.time():.3f} {started}\n".encode(), 0)
+
+    guard = FileLock(
+        path,
+        mode=0o600,
+        poll_interval=LOCK_POLL,
+        fallback_to_soft=False,  # a soft lock outlives a killed holder
+        preserve_lock_file=True,  # unlinking would allow two holders (filelock #574)
+        on_acquired=sign,
+    )
+    try:
+        guard.acquire(timeout=timeout)
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError) as error:
+        _refuse(path, f"can't be locked: {getattr(error, 'strerror', None) or error}")
+    try:
+        yield True
+    finally:
+        guard.release()
+
+
+def lock_holder(pid_file: Path) -> LockHolder | None:
+    """Return who signed the lock last; the caller checks whether that process is alive."""
+    try:
+        pid, since, started = lock_file(pid_file).read_text().split(maxsplit=2)
+        return LockHolder(Identity(int(pid), started.strip()), float(since))
+    except (OSError, ValueError):
+        return None
+
+
+def parse(data: bytes) -> ServerRecord | None:
+    """Return the record in `data`, None if a single field isn't what we would have written."""
+    try:
+        raw = json.loads(data)
+        listener = raw["listener"]
+        return ServerRecord(
+            process=_identity(raw),
+            port=_whole(raw["port"], 65535),
+            argv=_texts(raw["argv"]),
+            urls=_texts(raw["urls"]),
+            log_file=_text_or_none(raw["logFile"]),
+            log_offset=_whole(raw["logOffset"], 1 << 62, least=0),
+            cwd=_text(raw["cwd"]),
+            worktree=_text_or_none(raw["worktree"]),
+            branch=_text_or_none(raw["branch"]),
+            started_at=float(_number(raw["startedAt"])),
+            listener=None if listener is None else _listener(listener),
+            adopted=_flag(raw["adopted"]),
+            stand_in=_flag(raw["standIn"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _to_json(record: ServerRecord) -> dict[str, object]:
+    listener = record.listener
+    return {
+        "pid": record.process.pid,
+        "started": record.process.started,
+        "port": record.port,
+        "argv": record.argv,
+        "urls": record.urls,
+        "logFile": record.log_file,
+        "logOffset": record.log_offset,
+        "cwd": record.cwd,
+        "worktree": record.worktree,
+        "branch": record.branch,
+        "startedAt": record.started_at,
+        "listener": listener
+        and {
+            "pid": listener.process.pid,
+            "started": listener.process.started,
+            "address": listener.address,
+            "fd": listener.fd,
+            "inode": listener.inode,
+        },
+        "adopted": record.adopted,
+        "standIn": record.stand_in,
+    }
+
+
+def _identity(raw: dict[str, Any]) -> Identity:
+    return Identity(_whole(raw["pid"], LARGEST_PID, least=2), _text(raw["started"]))
+
+
+def _listener(raw: dict[str, Any]) -> Listener:
+    fd = _whole(raw["fd"], 1 << 30, least=-1)
+    return Listener(_identity(raw), _text(raw["address"]), fd, _text(raw["inode"], least=0))
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1e11:  # noqa: PLR2004 - the year 5138
+        raise TypeError
+    return value
+
+
+def _whole(value: object, most: int, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise TypeError
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _text(value: object, least: int = 1) -> str:
+    if not isinstance(value, str) or len(value) < least or "\0" in value:
+        raise TypeError
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple(_text(item, least=0) for item in value)
+
+
+def _check(path: Path) -> bool:
+    """Return whether `path` is there; raise StateUnusableError unless it is a file of our own."""
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        _refuse(path, f"can't be used: {error.strerror}")
+    if stat.S_ISLNK(info.st_mode):
+        _refuse(path, f"is a link to {os.readlink(path)}, and links are not followed here")
+    if not stat.S_ISREG(info.st_mode):
+        _refuse(path, "is not a file" if not stat.S_ISDIR(info.st_mode) else "is a folder")
+    if hasattr(os, "geteuid") and info.st_uid != os.geteuid():
+        _refuse(path, f"belongs to user id {info.st_uid}, not to you (user id {os.geteuid()})")
+    return True
+
+
+def _read(path: Path, most: int) -> bytes | None:
+    if not _check(path):
+        return None
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:  # removed since
+        return None
+    except OSError as error:
+        _refuse(path, f"can't be read: {error.strerror}")
+    with open(fd, "rb") as stream:
+        return stream.read(most)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write `path` whole or not at all."""
+    _check(path)
+    new = path.with_name(path.name + ".new")
+    try:
+        new.unlink(missing_ok=True)  # of a caller that was killed between the next two steps
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        with open(os.open(new, flags, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(text)
+        new.replace(path)
+    except OSError as error:
+        _refuse(path, f"can't be written: {error.strerror or error}")
+
+
+def _refuse(path: Path, what: str) -> NoReturn:
+    folder = path.parent
+    if not folder.is_dir():
+        what, hint = f"can't be used: there is no folder {folder}", f"Create it: mkdir -p {folder}"
+    else:
+        hint = f"Move {path} away, or set another path in the configuration (inngest.pidFile)."
+    raise StateUnusableError(f"{path} {what}.", hint=hint, details={"file": str(path)})

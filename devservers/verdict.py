@@ -1,0 +1,154 @@
+"""Verdict: what the record on disk and the live system say together about a declared server."""
+
+import enum
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from devservers import ports, process, readiness, state
+from devservers.identity import Identity, Listener, Socket
+from devservers.spec import Recognised, ServerSpec
+from devservers.state import ServerRecord
+
+ANSWER_TIMEOUT = 1.2  # seconds for one HTTP question; status has two for all it asks
+
+
+class Verdict(enum.Enum):
+    """The rows of the decision table in the design."""
+
+    RUNNING = "ours, listens and answers"
+    UNRESPONSIVE = "ours, listens and does not answer"
+    STARTING = "ours, nobody listens yet"
+    CONFLICT = "ours is alive, but someone else listens"
+    STOPPED = "no record, nobody listens"
+    STALE = "the record's process is gone, nobody listens"
+    ADOPTABLE = "a server of this kind that we did not start"
+    ORPHAN = "started by us, but its record is lost or its recorded process gone"
+    FOREIGN = "something else listens"
+
+
+PENDING = frozenset({Verdict.STARTING, Verdict.UNRESPONSIVE})
+
+
+class View(NamedTuple):
+    """A verdict and what it rests on."""
+
+    verdict: Verdict
+    port: int
+    record: ServerRecord | None
+    """As it is on disk; stale if the verdict says so."""
+    listener: Listener | None = None
+    """Who listens, if that is ours or adoptable and may be known."""
+    http_status: int | None = None
+    recognised: Recognised | None = None
+
+
+def glance(spec: ServerSpec) -> ServerRecord | None:
+    """Return the record if it is proved, at almost no cost, that nothing has to be done.
+
+    That is: pid file and record agree, the recorded processes are the very same, the recorded
+    listener has the very same socket open, it answers, and it watches all that `spec` asks for.
+    No lock, no psutil on Linux, and no cost that grows with the machine's processes or sockets.
+    """
+    record = state.read(spec.pid_file)
+    if record is None or record.listener is None or not set(spec.urls) <= set(record.urls):
+        return None
+    if state.read_pid(spec.pid_file) != record.process.pid or not process.is_alive(record.process):
+        return None
+    if not _still_listens(record.listener, record.port):
+        return None
+    status = _ask(spec, record.listener.address, record.port, spec.health_path)
+    return record if is_answer(spec, status) else None
+
+
+def look(spec: ServerSpec, path: str | None = None) -> View:
+    """Return what is true now; `path` is asked for instead of the spec's health path.
+
+    Raises StateUnusableError.
+    """
+    path = path or spec.health_path
+    record = state.read(spec.pid_file)
+    if record is not None and process.is_alive(record.process):
+        return _look_at_ours(spec, record, path)
+    return _look_at_port(spec, record, path)
+
+
+def proved_listener(port: int, members: Iterable[Identity]) -> Listener | None:
+    """Return the one of `members` that listens on `port`, None if none does."""
+    by_pid = {member.pid: member for member in members}
+    for found in ports.listeners(port, pids=by_pid):
+        if found.pid is not None:
+            return _listener(found, by_pid[found.pid])
+    return None
+
+
+def is_answer(spec: ServerSpec, status: int | None) -> bool:
+    """Return whether an HTTP status (None: no answer) counts as an answer of this server."""
+    return status is not None and status <= spec.worst_status
+
+
+def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str) -> View:
+    listener = record.listener
+    if listener is None or not _still_listens(listener, record.port):
+        if not ports.is_open(record.port, spec.host):
+            return View(Verdict.STARTING, record.port, record)
+        members = process.family((record.process,), spec.marker)
+        listener = proved_listener(record.port, members)
+        if listener is None:
+            others = ports.listeners(record.port)
+            return View(Verdict.CONFLICT if others else Verdict.STARTING, record.port, record)
+    status = _ask(spec, listener.address, record.port, path)
+    verdict = Verdict.RUNNING if is_answer(spec, status) else Verdict.UNRESPONSIVE
+    return View(verdict, record.port, record, listener, status)
+
+
+def _look_at_port(spec: ServerSpec, record: ServerRecord | None, path: str) -> View:
+    port = spec.port
+    if record and record.listener and process.is_alive(record.listener.process):
+        port = record.port  # what we spawned is gone, what it spawned is not
+    if not ports.is_open(port, spec.host):
+        verdict = Verdict.STALE if state.exists(spec.pid_file) else Verdict.STOPPED
+        return View(verdict, port, record)
+    sockets = ports.listeners(port)
+    for found in sockets:
+        identity = process.identify(found.pid) if found.pid is not None else None
+        if identity and _is_orphan(spec, record, identity):
+            status = _ask(spec, found.address, port, path)
+            return View(Verdict.ORPHAN, port, record, _listener(found, identity), status)
+    pid = next((found.pid for found in sockets if found.pid is not None), None)
+    recognised = spec.recognise(port, pid)
+    if recognised is None:
+        return View(Verdict.FOREIGN, port, record)
+    identity = process.identify(pid) if pid is not None else None
+    socket = next((found for found in sockets if found.pid == pid), None)
+    listener = _listener(socket, identity) if socket and identity else None
+    status = _ask(spec, socket.address if socket else "", port, path)
+    return View(Verdict.ADOPTABLE, port, record, listener, status, recognised)
+
+
+def _is_orphan(spec: ServerSpec, record: ServerRecord | None, identity: Identity) -> bool:
+    known = record is not None and record.listener is not None
+    if known and record is not None and record.listener is not None:
+        known = record.listener.process == identity
+    return known or process.has_marker(identity.pid, spec.marker)
+
+
+def _still_listens(listener: Listener, port: int) -> bool:
+    if listener.inode:
+        return process.holds(listener)
+    pid = listener.process.pid  # no /proc: psutil, for this one process
+    return process.is_alive(listener.process) and bool(ports.listeners(port, pids=(pid,)))
+
+
+def _listener(found: Socket, identity: Identity) -> Listener:
+    inode = process.socket_inode(identity.pid, found.fd)
+    return Listener(identity, found.address, found.fd, inode)
+
+
+def _ask(spec: ServerSpec, address: str, port: int, path: str) -> int | None:
+    deadline = time.monotonic() + ANSWER_TIMEOUT
+    for target in ports.reachable(address):
+        status = readiness.http_status(target, port, path, deadline - time.monotonic())
+        if status is not None:
+            return status
+    return None
