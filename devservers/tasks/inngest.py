@@ -41,7 +41,7 @@ def _start(operation: str, timeout: str, *, wait: bool, force: bool, stand_in: b
     return rendering.ensured(done, TITLE, watches=True)
 
 
-@task(name="inngest-ensure", help=START_HELP, auto_shortflags=False)
+@task(name="inngest-ensure", aliases=("start",), help=START_HELP, auto_shortflags=False)
 def ensure(
     _: Context,
     json_: bool = False,
@@ -145,7 +145,7 @@ def show_logs(_: Context, json_: bool = False, lines: str = "50", follow: bool =
 
 
 collection = Collection("inngest")
-collection.add_task(ensure, name="ensure", aliases=("start",))
+collection.add_task(ensure, name="ensure")
 collection.add_task(stop, name="stop")
 collection.add_task(restart, name="restart")
 collection.add_task(status, name="status", default=True)
