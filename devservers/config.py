@@ -144,7 +144,9 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _no_unknown(file: Path, prefix: str, data: Mapping[str, object], known: Mapping[str, Any]) -> None:
+def _no_unknown(
+    file: Path, prefix: str, data: Mapping[str, object], known: Mapping[str, Any]
+) -> None:
     for key in data:
         if key not in known:
             _reject(file, f"{prefix}{key} is not a known key; allowed are {', '.join(known)}")

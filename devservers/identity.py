@@ -1,4 +1,4 @@
-"""Identity: the plain values by which a process and a listening socket are told from all others."""
+"""Identity: plain values that tell a process and a listening socket from all others."""
 
 from typing import NamedTuple
 
@@ -29,4 +29,4 @@ class Listener(NamedTuple):
     """The address the socket is bound to, such as `127.0.0.1` or `::`."""
     fd: int
     inode: str
-    """What /proc/<pid>/fd/<fd> points to, such as `socket:[4242]`; empty where there is no /proc."""
+    """What /proc/<pid>/fd/<fd> points to, such as `socket:[4242]`; empty without /proc."""

@@ -1,19 +1,12 @@
 """Launch: start a declared server and prove that it serves its port, or leave nothing behind."""
 
-import re
-import subprocess
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from subprocess import Popen
+from typing import NamedTuple
 
-from devservers import logs, ports, process, readiness, state
-from devservers.errors import (
-    NotReadyError,
-    PortInUseError,
-    ServerExitedError,
-    StateUnusableError,
-    StopFailedError,
-)
+from devservers import logs, ports, process, readiness, state, trouble
+from devservers.errors import ServerExitedError, StateUnusableError, StopFailedError
 from devservers.identity import Identity
 from devservers.process import Ended
 from devservers.spec import MARKER, ServerSpec
@@ -22,29 +15,39 @@ from devservers.verdict import ANSWER_TIMEOUT, is_answer, proved_listener
 
 UNDO_GRACE = 5.0  # seconds
 MOVE_GRACE = 1.0  # seconds that a server may answer on another port before its own
-LAST_WORDS = 20  # lines
 
 Notify = Callable[[str], None]
+
+
+class Terms(NamedTuple):
+    """How a caller wants a server started."""
+
+    deadline: float
+    """A monotonic instant."""
+    wait: bool = True
+    """For the proof that it answers; else only until it is spawned and recorded."""
+    force: bool = False
+    """Terminate a foreign listener on the port."""
+    notify: Notify | None = None
+    """Told what is being waited for."""
 
 
 class _MovedError(Exception):
     """The server went to another port, because its own was taken for a moment."""
 
 
-def launch(
-    spec: ServerSpec, *, deadline: float, wait: bool = True, notify: Notify | None = None
-) -> ServerRecord:
-    """Start the server under the caller's lock, on a port that nobody listens on; return its record.
+def launch(spec: ServerSpec, terms: Terms) -> ServerRecord:
+    """Start the server, under the caller's lock and on a port that nobody listens on.
 
-    With `wait`, it is returned when the listener on the port is proved ours and answers; without,
-    once it is spawned and recorded. On any failure, ^C included, no process, no pid file and no
-    record is left. Raises CliNotFoundError, PortInUseError, ServerExitedError, NotReadyError,
-    StateUnusableError.
+    Returns its record when the listener on the port is proved ours and answers; without
+    `terms.wait` once it is spawned and recorded. On any failure, ^C included, no process, no pid
+    file and no record is left. Raises CliNotFoundError, PortInUseError, ServerExitedError,
+    NotReadyError, StateUnusableError.
     """
     argv = spec.command()
     while True:
         try:
-            return _launch_once(spec, argv, deadline, wait=wait, notify=notify)
+            return _launch_once(spec, argv, terms)
         except _MovedError:
             continue  # its port is free again, or the next try names who holds it
 
@@ -55,7 +58,7 @@ def end(spec: ServerSpec, roots: Iterable[Identity], grace: float) -> Ended:
     members = process.family(roots, spec.marker)
     ended = process.stop(members, grace, lambda: process.family(roots, spec.marker))
     if ended.survivors:
-        who = ", ".join(describe_holder(ports.holder(pid)) for pid in ended.survivors)
+        who = ", ".join(trouble.describe_holder(ports.holder(pid)) for pid in ended.survivors)
         msg = f"The {spec.title} could not be stopped: still there is {who}."
         survivors = [ports.holder(pid) for pid in ended.survivors]
         hint = "Stop it as the user it belongs to, or as root."
@@ -63,49 +66,18 @@ def end(spec: ServerSpec, roots: Iterable[Identity], grace: float) -> Ended:
     return ended
 
 
-def port_in_use(spec: ServerSpec, port: int) -> PortInUseError:
-    """Return the error that names who holds `port`."""
-    holders = ports.holders(port)
-    who = " and ".join(map(describe_holder, holders)) or "a process that this user can't see"
-    return PortInUseError(
-        f"Port {port} is held by {who}, not by a server of ours: {spec.title} not started.",
-        hint=f"Stop it, set {spec.name}.port to another port, or run `inv {spec.name}.ensure "
-        "--force` to terminate it.",
-        details={"port": port, "holders": list(holders)},
-    )
-
-
-def describe_holder(holder: dict[str, object]) -> str:
-    """Return a process in a few words: `python3 (pid 77, user ann, in /repo, since …)`."""
-    if holder["pid"] is None:
-        return "a process of another user"
-    facts = [f"pid {holder['pid']}"]
-    facts += [f"{word} {holder[key]}" for word, key in _FACTS if holder[key]]
-    return f"{holder['name'] or 'a process'} ({', '.join(facts)})"
-
-
-_FACTS = (("user", "user"), ("in", "cwd"), ("since", "since"))
-
-
-def _launch_once(
-    spec: ServerSpec,
-    argv: tuple[str, ...],
-    deadline: float,
-    *,
-    wait: bool,
-    notify: Notify | None,
-) -> ServerRecord:
+def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> ServerRecord:
     end(spec, (), UNDO_GRACE)  # what a killed caller started and never recorded
     if not ports.is_free(spec.port, spec.host):
-        raise port_in_use(spec, spec.port)
+        raise trouble.port_in_use(spec, spec.port)
     offset = _prepare_log(spec)
-    child: subprocess.Popen[bytes] | None = None
+    child: Popen[bytes] | None = None
     try:
         child = _spawn(spec, argv)
         record = _record(spec, argv, child, offset)
         state.write(spec.pid_file, record)
-        if wait:
-            record = _prove(spec, record, child, deadline, notify)
+        if terms.wait:
+            record = _prove(spec, record, child, terms)
             state.write(spec.pid_file, record)
     except BaseException:
         _undo(spec, child)
@@ -114,7 +86,7 @@ def _launch_once(
     return record
 
 
-def _undo(spec: ServerSpec, child: "subprocess.Popen[bytes] | None") -> None:
+def _undo(spec: ServerSpec, child: "Popen[bytes] | None") -> None:
     root = process.identify(child.pid) if child and child.poll() is None else None
     end(spec, (root,) if root else (), UNDO_GRACE)
     if child:
@@ -126,7 +98,7 @@ def _prepare_log(spec: ServerSpec) -> int:
     try:
         spec.log_file.parent.mkdir(parents=True, exist_ok=True)
         logs.rotate(spec.log_file, spec.log_max_bytes)
-        with open(spec.log_file, "ab") as log:  # noqa: PTH123 - "ab" creates and never truncates
+        with open(spec.log_file, "ab") as log:  # "ab" creates and never truncates
             return log.tell()
     except OSError as error:
         raise StateUnusableError(
@@ -136,7 +108,7 @@ def _prepare_log(spec: ServerSpec) -> int:
         ) from error
 
 
-def _spawn(spec: ServerSpec, argv: tuple[str, ...]) -> "subprocess.Popen[bytes]":
+def _spawn(spec: ServerSpec, argv: tuple[str, ...]) -> "Popen[bytes]":
     name, _, value = spec.marker.partition("=")
     assert name == MARKER  # noqa: S101 - the record of a server rests on it
     try:
@@ -150,11 +122,11 @@ def _spawn(spec: ServerSpec, argv: tuple[str, ...]) -> "subprocess.Popen[bytes]"
 
 
 def _record(
-    spec: ServerSpec, argv: tuple[str, ...], child: "subprocess.Popen[bytes]", offset: int
+    spec: ServerSpec, argv: tuple[str, ...], child: "Popen[bytes]", offset: int
 ) -> ServerRecord:
     identity = process.identify(child.pid)
     if identity is None:  # it has ended already
-        raise _exited(spec, child, offset)
+        raise trouble.exited(spec, child, offset)
     return ServerRecord(
         process=identity,
         port=spec.port,
@@ -171,18 +143,14 @@ def _record(
 
 
 def _prove(
-    spec: ServerSpec,
-    record: ServerRecord,
-    child: "subprocess.Popen[bytes]",
-    deadline: float,
-    notify: Notify | None,
+    spec: ServerSpec, record: ServerRecord, child: "Popen[bytes]", terms: Terms
 ) -> ServerRecord:
     """Wait until the port's listener is proved ours and answers; return the record with it."""
     moved = _MoveWatch(spec, record)
 
     def attempt() -> ServerRecord | None:
         if child.poll() is not None:
-            raise _exited(spec, child, record.log_offset)
+            raise trouble.exited(spec, child, record.log_offset)
         if not ports.is_open(spec.port, spec.host):
             moved.check()
             return None
@@ -191,18 +159,18 @@ def _prove(
         if listener is None:
             known = {member.pid for member in process.family((record.process,), spec.marker)}
             if any(found.pid not in known for found in ports.listeners(spec.port)):
-                raise port_in_use(spec, spec.port)
+                raise trouble.port_in_use(spec, spec.port)
             return None
         for address in ports.reachable(listener.address):
-            if is_answer(spec, _status(spec, address, deadline)):
+            if is_answer(spec, _status(spec, address, terms.deadline)):
                 return record._replace(listener=listener)
         return None
 
     what = f"the {spec.title} (pid {child.pid}) on port {spec.port}; log: {spec.log_file}"
     begun = time.monotonic()
-    proved = readiness.wait(attempt, deadline=deadline, what=lambda: what, notify=notify)
+    proved = readiness.wait(attempt, terms.deadline, what=lambda: what, notify=terms.notify)
     if proved is None:
-        raise _not_ready(spec, time.monotonic() - begun, record.log_offset)
+        raise trouble.not_ready(spec, time.monotonic() - begun, record.log_offset)
     return proved
 
 
@@ -242,38 +210,3 @@ class _MoveWatch:
             self.first_seen = now
         elif now - self.first_seen >= MOVE_GRACE and not ports.is_open(self.spec.port):
             raise _MovedError
-
-
-def _exited(
-    spec: ServerSpec, child: "subprocess.Popen[bytes]", offset: int
-) -> ServerExitedError:
-    code = child.wait()
-    how = f"with exit status {code}" if code >= 0 else f"by signal {-code}"
-    return ServerExitedError(
-        f"The {spec.title} (pid {child.pid}) ended {how} before it answered on port {spec.port}."
-        f"{_quoted(words := _last_words(spec.log_file, offset))}",
-        hint=_remedy(spec, words) or f"Its log: {spec.log_file}",
-        details={"exitStatus": code, "logFile": str(spec.log_file), "lastLines": words},
-    )
-
-
-def _not_ready(spec: ServerSpec, waited: float, offset: int) -> NotReadyError:
-    return NotReadyError(
-        f"The {spec.title} did not answer on port {spec.port} within {waited:.1f} s, "
-        f"and was stopped.{_quoted(words := _last_words(spec.log_file, offset))}",
-        hint=_remedy(spec, words) or f"Its log: {spec.log_file}. More time: --timeout=SECONDS.",
-        details={"waitedSeconds": waited, "logFile": str(spec.log_file), "lastLines": words},
-    )
-
-
-def _last_words(log: Path, offset: int) -> list[str]:
-    return logs.last_lines(log, LAST_WORDS, start=offset)
-
-
-def _quoted(lines: list[str]) -> str:
-    return " It printed nothing." if not lines else "\n" + "\n".join(f"  | {line}" for line in lines)
-
-
-def _remedy(spec: ServerSpec, words: list[str]) -> str | None:
-    text = "\n".join(words)
-    return next((remedy for known, remedy in spec.hints if re.search(known, text)), None)

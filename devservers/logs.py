@@ -12,18 +12,18 @@ FOLLOW_POLL = 0.1  # seconds
 
 
 def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
-    """Yield the text of the last `lines` lines of `path`, in pieces of at most BLOCK bytes.
+    r"""Yield the text of the last `lines` lines of `path`, in pieces of at most BLOCK bytes.
 
     Nothing before byte `start` is shown. Bytes that are no UTF-8 are shown as `\\xNN`. Memory does
     not grow with the file, the number of lines or their length. Raises OSError.
     """
-    with open(path, "rb") as stream:  # noqa: PTH123 - one form for all reads here
+    with open(path, "rb") as stream:  # one form for all reads here
         stream.seek(_tail_offset(stream, lines, start))
         yield from _decoded(stream)
 
 
 def last_lines(path: Path, lines: int, *, start: int = 0, most: int = 16 * 1024) -> list[str]:
-    """Return the last `lines` lines after byte `start`, of the last `most` bytes; [] on any error."""
+    """Return the last `lines` lines after byte `start`, of the last `most` bytes, [] on errors."""
     try:
         start = max(start, path.stat().st_size - most)
         return "".join(tail(path, lines, start=start)).splitlines()
@@ -117,7 +117,7 @@ def _decoded(stream: BinaryIO) -> Iterator[str]:
 
 def _open(path: Path) -> BinaryIO | None:
     try:
-        return open(path, "rb")  # noqa: PTH123, SIM115 - closed by follow
+        return open(path, "rb")  # closed by follow
     except FileNotFoundError:
         return None
 

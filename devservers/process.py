@@ -76,7 +76,7 @@ def has_marker(pid: int, marker: str) -> bool:
     wanted = os.fsencode(marker)
     if HAS_PROC:
         try:
-            with open(f"/proc/{pid}/environ", "rb") as stream:  # noqa: PTH123 - read for each process
+            with open(f"/proc/{pid}/environ", "rb") as stream:  # read for each process
                 return wanted in stream.read().split(b"\0")
         except OSError:
             return False
@@ -102,9 +102,7 @@ def family(roots: Iterable[Identity], marker: str) -> tuple[Identity, ...]:
     own = _ancestry(table)
     found = dict.fromkeys(live)
     found.update(dict.fromkeys(pid for pid, row in table.items() if row.session in live))
-    found.update(
-        dict.fromkeys(pid for pid in table if pid not in own and has_marker(pid, marker))
-    )
+    found.update(dict.fromkeys(pid for pid in table if pid not in own and has_marker(pid, marker)))
     children: dict[int, list[int]] = {}
     for pid, row in table.items():
         children.setdefault(row.parent, []).append(pid)
@@ -117,12 +115,14 @@ def family(roots: Iterable[Identity], marker: str) -> tuple[Identity, ...]:
     return tuple(table[pid].identity for pid in found if pid != os.getpid())
 
 
-def spawn(argv: tuple[str, ...], cwd: Path, env: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+def spawn(
+    argv: tuple[str, ...], cwd: Path, env: Mapping[str, str], log: Path
+) -> "subprocess.Popen[bytes]":
     """Start a server that depends on nothing of its caller's: own session, no stdin, no descriptor.
 
     Its output is appended to `log`. Raises OSError if the program can't be executed.
     """
-    with open(log, "ab", buffering=0) as output:  # noqa: PTH123 - "ab" is O_APPEND
+    with open(log, "ab", buffering=0) as output:  # "ab" is O_APPEND
         return subprocess.Popen(  # noqa: S603 - argv comes from the user's own configuration
             argv,
             cwd=cwd,
@@ -238,7 +238,7 @@ def _row(pid: int) -> Process | None:
     if not HAS_PROC:
         return _row_from_psutil(pid)
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:  # noqa: PTH123 - read for each process
+        with open(f"/proc/{pid}/stat", "rb") as stream:  # read for each process
             # The name stands in brackets and may hold brackets and spaces itself (proc(5)).
             fields = stream.read().rpartition(b")")[2].split()
     except OSError:
@@ -270,7 +270,7 @@ _boot_ids: list[str] = []
 def _boot_id() -> str:
     if not _boot_ids:
         try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:  # noqa: PTH123
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
                 _boot_ids.append(stream.read().strip())
         except OSError:  # some sandboxes hide /proc/sys; ticks alone then
             _boot_ids.append("")

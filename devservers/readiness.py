@@ -46,8 +46,8 @@ def http_status(address: str, port: int, path: str, timeout: float) -> int | Non
 
 def wait(
     attempt: Callable[[], T | None],
-    *,
     deadline: float,
+    *,
     what: Callable[[], str],
     notify: Callable[[str], None] | None = None,
 ) -> T | None:

@@ -178,7 +178,9 @@ def _name(title: str, *, stand_in: bool) -> str:
 def _who(pid: int | None, listener_pid: int | None) -> str:
     if pid is None:
         return "pid unknown"
-    return f"pid {pid}" if listener_pid in (pid, None) else f"pid {pid}, listener pid {listener_pid}"
+    return (
+        f"pid {pid}" if listener_pid in (pid, None) else f"pid {pid}, listener pid {listener_pid}"
+    )
 
 
 def _from(worktree: str, branch: str | None) -> str:
@@ -196,7 +198,13 @@ def _listed(numbers: tuple[int, ...]) -> str:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return (
+        f"{hours} h {minutes} min"
+        if hours
+        else f"{minutes} min {rest} s"
+        if minutes
+        else f"{rest} s"
+    )
 
 
 def _quoted(path: str) -> str:

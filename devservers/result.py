@@ -68,7 +68,7 @@ class Status(NamedTuple):
     branch: str | None
     holders: tuple[dict[str, object], ...] = ()
     warnings: tuple[str, ...] = ()
-    details: Mapping[str, object] = {}  # noqa: RUF012 - never changed, as in any NamedTuple
+    details: Mapping[str, object] = {}
     """What only this kind of server has to say, under the contract's names."""
 
     @property

@@ -1,4 +1,4 @@
-"""THE lifecycle of a declared server: ensure, stop, restart, status. There is only one.
+"""THE lifecycle of a declared server: ensure, stop, restart. There is only one.
 
 Everything is decided from what `verdict.look` says: first without the lock, then again under it;
 only under it is anything started, stopped, adopted or written.
@@ -6,14 +6,15 @@ only under it is anything started, stopped, adopted or written.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from devservers import launch, logs, ports, process, readiness, state
-from devservers.errors import LockTimeoutError, NotReadyError, PortInUseError, StopFailedError
+from devservers import launch, ports, process, readiness, state, trouble
+from devservers.errors import StopFailedError
 from devservers.identity import Identity
-from devservers.result import Ensured, LogFile, Status, Stopped
+from devservers.launch import Notify, Terms
+from devservers.report import warnings_of
+from devservers.result import Ensured, Stopped
 from devservers.spec import ServerSpec
 from devservers.state import ServerRecord
 from devservers.verdict import PENDING, Verdict, View, glance, is_answer, look
@@ -23,8 +24,6 @@ STOP_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 LOCK_TIMEOUT = 60.0  # seconds that stop waits; a start may hold the lock for as long as it waits
 ORPHAN_GRACE = 2.0  # seconds for an orphan to answer before it is replaced
 FREE_TIMEOUT = 2.0  # seconds after the last exit until the port counts as not free
-
-Notify = Callable[[str], None]
 
 
 def ensure(
@@ -43,7 +42,7 @@ def ensure(
     """
     if (running := glance(spec)) is not None:
         return _answer(spec, "already-running", running)
-    deadline = time.monotonic() + timeout
+    terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
     seen: View | None = None
     blocked = False
 
@@ -60,13 +59,17 @@ def ensure(
             seen = look(spec)
             if seen.verdict in PENDING and seen.record:
                 return None if wait else _answer(spec, "starting", seen.record)
-            return _settle(spec, seen, deadline, wait=wait, force=force, notify=notify)
+            return _settle(spec, seen, terms)
 
     found = readiness.wait(
-        attempt, deadline=deadline, what=lambda: _awaited(spec, blocked=blocked), notify=notify
+        attempt, terms.deadline, what=lambda: _awaited(spec, blocked=blocked), notify=notify
     )
     if found is None:
-        raise _lock_timeout(spec, timeout) if blocked else _left_alone(spec, seen, timeout)
+        raise (
+            trouble.lock_timeout(spec, timeout)
+            if blocked
+            else trouble.left_alone(spec, seen, timeout)
+        )
     return found
 
 
@@ -90,129 +93,31 @@ def restart(
     notify: Notify | None = None,
 ) -> Ensured:
     """Stop and start under one lock, so that nobody else can start it in between. See `ensure`."""
-    deadline = time.monotonic() + timeout
+    terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
     spec.command()  # nothing is stopped for a server that could not be started
     with _locked(spec, timeout):
         stopped = _stop(spec, STOP_GRACE, force=force)
-        done = _settle(spec, look(spec), deadline, wait=wait, force=force, notify=notify)
+        done = _settle(spec, look(spec), terms)
     action = "restarted" if done.action == "started" and stopped.pids_killed else done.action
     return done._replace(action=action, pids_killed=(*stopped.pids_killed, *done.pids_killed))
 
 
-def status(spec: ServerSpec) -> Status:
-    """Return what is true now, from the record and the live system. Raises StateUnusableError."""
-    view = look(spec, spec.home_path)
-    ours = view.record if view.verdict in _ALIVE else None
-    log = log_file(spec, view.record)
-    listener = view.listener.process if view.listener else None
-    recognised = view.recognised
-    lines = logs.last_lines(Path(log.path), 1) if log.path else []
-    warnings = list(_warnings(spec, ours)) if ours else []
-    foreign = view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT)
-    if view.verdict is Verdict.CONFLICT and ours:
-        warnings.append(f"Our server (pid {ours.process.pid}) runs, but not on its port.")
-    urls = ours.urls if ours else recognised.urls if recognised else ()
-    details = spec.describe(view.port, urls, answers=is_answer(spec, view.http_status))
-    warnings += details.warnings
-    root = ours.process if ours and view.verdict is not Verdict.ORPHAN else listener
-    return Status(
-        state=_state(spec, view),
-        port=view.port,
-        url=spec.url(view.port),
-        pid=root.pid if root else None,
-        listener_pid=listener.pid if listener else None,
-        pid_file=str(spec.pid_file),
-        log_file=log.path,
-        log_size=log.size,
-        last_log_line=lines[-1] if lines else None,
-        http_status=view.http_status,
-        urls=urls,
-        started_at=ours.started_at if ours else None,
-        adopted=ours.adopted if ours else view.verdict in (Verdict.ORPHAN, Verdict.ADOPTABLE),
-        stand_in=bool(ours and ours.stand_in) or bool(recognised and recognised.stand_in),
-        worktree=ours.worktree if ours else None,
-        branch=ours.branch if ours else None,
-        holders=ports.holders(view.port) if foreign else (),
-        warnings=tuple(warnings),
-        details=details.facts,
-    )
-
-
-def disabled(spec: ServerSpec) -> Status:
-    """Return the status of a server that the configuration switches off: nothing is asked."""
-    return Status(
-        state="disabled",
-        port=spec.port,
-        url=spec.url(spec.port),
-        pid=None,
-        listener_pid=None,
-        pid_file=str(spec.pid_file),
-        log_file=str(spec.log_file),
-        log_size=None,
-        last_log_line=None,
-        http_status=None,
-        urls=(),
-        started_at=None,
-        adopted=False,
-        stand_in=False,
-        worktree=None,
-        branch=None,
-        details=spec.describe(spec.port, (), answers=False).facts,
-    )
-
-
-def log_file(spec: ServerSpec, record: ServerRecord | None = None) -> LogFile:
-    """Return where the output is: of the server on record, else where the next start puts it."""
-    record = record or state.read(spec.pid_file)
-    path = record.log_file if record else str(spec.log_file)
-    size = logs.size(Path(path)) if path else None
-    return LogFile(path, size is not None, size)
-
-
-_ALIVE = frozenset(
-    {Verdict.RUNNING, Verdict.UNRESPONSIVE, Verdict.STARTING, Verdict.CONFLICT, Verdict.ORPHAN}
-)
-_STATES = {
-    Verdict.RUNNING: "running",
-    Verdict.UNRESPONSIVE: "unresponsive",
-    Verdict.STARTING: "starting",
-    Verdict.STOPPED: "stopped",
-    Verdict.STALE: "stale",
-    Verdict.CONFLICT: "foreign",
-    Verdict.FOREIGN: "foreign",
-}
-
-
-def _state(spec: ServerSpec, view: View) -> str:
-    if view.verdict in _STATES:
-        return _STATES[view.verdict]
-    return "running" if is_answer(spec, view.http_status) else "unresponsive"
-
-
-def _settle(
-    spec: ServerSpec,
-    view: View,
-    deadline: float,
-    *,
-    wait: bool,
-    force: bool,
-    notify: Notify | None,
-) -> Ensured:
+def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
     """Do, under the lock, what the verdict asks for."""
     killed: tuple[int, ...] = ()
-    if view.verdict is Verdict.ORPHAN and not _answers_soon(spec, view, deadline):
+    if view.verdict is Verdict.ORPHAN and not _answers_soon(spec, view, terms.deadline):
         view = _stop_ours(spec, view)
     while view.verdict is Verdict.CONFLICT:
         view = _stop_ours(spec, view)
     if view.verdict in (Verdict.RUNNING, Verdict.ORPHAN, Verdict.ADOPTABLE):
         return _take_over(spec, view)
     if view.verdict is Verdict.FOREIGN:
-        if not force:
-            raise launch.port_in_use(spec, view.port)
+        if not terms.force:
+            raise trouble.port_in_use(spec, view.port)
         killed = _terminate_holders(spec, view.port, STOP_GRACE)
-    record = launch.launch(spec, deadline=deadline, wait=wait, notify=notify)
+    record = launch.launch(spec, terms)
     warnings = (f"Terminated {_pids(killed)}, which held the port.",) if killed else ()
-    action = "started" if wait else "starting"
+    action = "started" if terms.wait else "starting"
     return _answer(spec, action, record, warnings=warnings)._replace(pids_killed=killed)
 
 
@@ -283,9 +188,7 @@ def _answers_soon(spec: ServerSpec, view: View, deadline: float) -> bool:
     if is_answer(spec, view.http_status):
         return True
     until = min(deadline, time.monotonic() + ORPHAN_GRACE)
-    found = readiness.wait(
-        lambda: is_answer(spec, look(spec).http_status) or None, deadline=until, what=str
-    )
+    found = readiness.wait(lambda: is_answer(spec, look(spec).http_status) or None, until, what=str)
     return bool(found)
 
 
@@ -308,10 +211,10 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
         if view.verdict not in (Verdict.ADOPTABLE, Verdict.ORPHAN):
             break
     free = readiness.wait(
-        lambda: _free_or_foreign(spec, port), deadline=time.monotonic() + FREE_TIMEOUT, what=str
+        lambda: _free_or_foreign(spec, port), time.monotonic() + FREE_TIMEOUT, what=str
     )
     holders = () if free == "free" else ports.holders(port)
-    who = " and ".join(map(launch.describe_holder, holders)) or "nobody that can be seen"
+    who = " and ".join(map(trouble.describe_holder, holders)) or "nobody that can be seen"
     return Stopped(
         action="stopped" if killed else "not-running",
         port=port,
@@ -338,7 +241,11 @@ def _stop_ours(spec: ServerSpec, view: View) -> View:
 def _roots(view: View) -> tuple[Identity, ...]:
     """Return the processes that may be signalled on this verdict: proved ours, or adoptable."""
     record = view.record
-    known = {record.process, *({record.listener.process} if record.listener else ())} if record else set()
+    known = (
+        {record.process, *({record.listener.process} if record.listener else ())}
+        if record
+        else set()
+    )
     if view.listener:
         known.add(view.listener.process)
     return tuple(known)
@@ -350,7 +257,7 @@ def _terminate_holders(spec: ServerSpec, port: int, grace: float) -> tuple[int, 
     identities = [identity for pid in pids if pid and (identity := process.identify(pid))]
     ended = process.stop(identities, grace)
     if ended.survivors or None in pids:
-        raise launch.port_in_use(spec, port)
+        raise trouble.port_in_use(spec, port)
     return ended.pids
 
 
@@ -370,21 +277,8 @@ def _answer(
         command=record.argv,
         worktree=record.worktree,
         branch=record.branch,
-        warnings=(*_warnings(spec, record), *warnings),
+        warnings=(*warnings_of(spec, record), *warnings),
     )
-
-
-def _warnings(spec: ServerSpec, record: ServerRecord) -> Iterator[str]:
-    restart_it = f"`inv {spec.name}.restart`"
-    if record.port != spec.port:
-        yield (
-            f"It runs on port {record.port}; this worktree's configuration asks for {spec.port}. "
-            f"{restart_it} would move it, for every worktree."
-        )
-    if record.stand_in and not spec.stand_in:
-        yield f"This is the stand-in, not the real {spec.title}. {restart_it} starts the real one."
-    if spec.stand_in and not record.stand_in:
-        yield f"The real {spec.title} runs already; the stand-in was not started."
 
 
 def _awaited(spec: ServerSpec, *, blocked: bool) -> str:
@@ -397,7 +291,7 @@ def _awaited(spec: ServerSpec, *, blocked: bool) -> str:
 def _locked(spec: ServerSpec, timeout: float) -> Iterator[None]:
     with state.lock(spec.pid_file, timeout, _me()) as held:
         if not held:
-            raise _lock_timeout(spec, timeout)
+            raise trouble.lock_timeout(spec, timeout)
         yield
 
 
@@ -406,41 +300,5 @@ def _me() -> str:
     return identity.started if identity else "?"
 
 
-def _lock_timeout(spec: ServerSpec, timeout: float) -> LockTimeoutError:
-    held = state.lock_holder(spec.pid_file)
-    alive = held is not None and process.is_alive(held.process)
-    holder = {**ports.holder(held.process.pid), "since": _iso(held.since)} if held and alive else None
-    who = launch.describe_holder(holder) if holder else "a process that can't be named"
-    return LockTimeoutError(
-        f"Waited {timeout:g} s for the lock {state.lock_file(spec.pid_file)}, held by {who}.",
-        hint="It is starting or stopping the server. Wait for it, or end it and try again.",
-        details={"holders": [holder] if holder else [], "waitedSeconds": timeout},
-    )
-
-
-def _left_alone(spec: ServerSpec, seen: View | None, timeout: float) -> NotReadyError:
-    record = seen.record if seen else None
-    pid = record.process.pid if record else "?"
-    words = logs.last_lines(Path(record.log_file), 5) if record and record.log_file else []
-    return NotReadyError(
-        f"The {spec.title} (pid {pid}) runs, but did not answer on port "
-        f"{seen.port if seen else spec.port} within {timeout:g} s. It was left alone: it may hold "
-        "events and runs.",
-        hint=f"Look at `inv {spec.name}.logs`; `inv {spec.name}.restart` replaces it.",
-        details={
-            "waitedSeconds": timeout,
-            "logFile": record.log_file if record else None,
-            "lastLines": words,
-        },
-    )
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
 def _pids(pids: tuple[int, ...]) -> str:
     return ", ".join(f"pid {pid}" for pid in pids)
-
-
-__all__ = ["PortInUseError", "ensure", "log_file", "restart", "status", "stop"]

@@ -45,9 +45,11 @@ def _reconcile_none(_port: int, urls: tuple[str, ...]) -> Reconciled:
 
 class Describe(Protocol):
     """Tells what only this kind knows, given the port, what the record says the server watches,
-    and whether it answers."""
+    and whether it answers.
+    """
 
-    def __call__(self, port: int, urls: tuple[str, ...], /, *, answers: bool) -> Description: ...  # noqa: D102
+    def __call__(self, port: int, urls: tuple[str, ...], /, *, answers: bool) -> Description:
+        """Return what is known, with None for what is not."""
 
 
 class ServerSpec(NamedTuple):
@@ -90,7 +92,7 @@ class ServerSpec(NamedTuple):
 
     @property
     def marker(self) -> str:
-        """The environment entry by which a process of this server is recognised, recorded or not."""
+        """The environment entry by which its processes are recognised, recorded or not."""
         return f"{MARKER}={self.name}:{self.pid_file}"
 
     def url(self, port: int) -> str:

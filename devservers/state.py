@@ -1,4 +1,4 @@
-"""State on disk: the pid file, the record beside it, and the lock. Atomic, owner-checked, no links."""
+"""State on disk: pid file, record and lock. Atomic, owner-checked, never through a link."""
 
 import json
 import os
@@ -259,7 +259,9 @@ def _read(path: Path, most: int) -> bytes | None:
     if not _check(path):
         return None
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        fd = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        )
     except FileNotFoundError:  # removed since
         return None
     except OSError as error:

@@ -57,7 +57,7 @@ def glance(spec: ServerSpec) -> ServerRecord | None:
         return None
     if not _still_listens(record.listener, record.port):
         return None
-    status = _ask(spec, record.listener.address, record.port, spec.health_path)
+    status = _ask(record.listener.address, record.port, spec.health_path)
     return record if is_answer(spec, status) else None
 
 
@@ -97,7 +97,7 @@ def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str) -> View:
         if listener is None:
             others = ports.listeners(record.port)
             return View(Verdict.CONFLICT if others else Verdict.STARTING, record.port, record)
-    status = _ask(spec, listener.address, record.port, path)
+    status = _ask(listener.address, record.port, path)
     verdict = Verdict.RUNNING if is_answer(spec, status) else Verdict.UNRESPONSIVE
     return View(verdict, record.port, record, listener, status)
 
@@ -113,7 +113,7 @@ def _look_at_port(spec: ServerSpec, record: ServerRecord | None, path: str) -> V
     for found in sockets:
         identity = process.identify(found.pid) if found.pid is not None else None
         if identity and _is_orphan(spec, record, identity):
-            status = _ask(spec, found.address, port, path)
+            status = _ask(found.address, port, path)
             return View(Verdict.ORPHAN, port, record, _listener(found, identity), status)
     pid = next((found.pid for found in sockets if found.pid is not None), None)
     recognised = spec.recognise(port, pid)
@@ -122,7 +122,7 @@ def _look_at_port(spec: ServerSpec, record: ServerRecord | None, path: str) -> V
     identity = process.identify(pid) if pid is not None else None
     socket = next((found for found in sockets if found.pid == pid), None)
     listener = _listener(socket, identity) if socket and identity else None
-    status = _ask(spec, socket.address if socket else "", port, path)
+    status = _ask(socket.address if socket else "", port, path)
     return View(Verdict.ADOPTABLE, port, record, listener, status, recognised)
 
 
@@ -145,7 +145,7 @@ def _listener(found: Socket, identity: Identity) -> Listener:
     return Listener(identity, found.address, found.fd, inode)
 
 
-def _ask(spec: ServerSpec, address: str, port: int, path: str) -> int | None:
+def _ask(address: str, port: int, path: str) -> int | None:
     deadline = time.monotonic() + ANSWER_TIMEOUT
     for target in ports.reachable(address):
         status = readiness.http_status(target, port, path, deadline - time.monotonic())

@@ -26,7 +26,7 @@ class Worktree(NamedTuple):
         """The branch that is checked out; None outside git, or where HEAD names no branch."""
         head = _read(self.git_dir / "HEAD") if self.git_dir else ""
         name = head.removeprefix("ref: refs/heads/")
-        return name if name != head and name != ".invalid" else None  # .invalid: reftable
+        return name if name not in (head, ".invalid") else None  # .invalid: reftable
 
 
 def find(folder: Path | None = None) -> Worktree:
@@ -103,7 +103,7 @@ def _core_settings(common: Path) -> dict[str, str]:
 
 def _read(file: Path) -> str:
     try:
-        with open(file, encoding="utf-8", errors="surrogateescape") as stream:  # noqa: PTH123 - hot path
+        with open(file, encoding="utf-8", errors="surrogateescape") as stream:  # hot path
             return stream.read(65536).strip()
     except OSError:
         return ""

@@ -87,6 +87,6 @@ def _print(rendered: Rendered, *, as_json: bool) -> None:
 
 
 def _leave_closed_pipe() -> NoReturn:
-    """Leave silently where the reader has gone, and keep the interpreter's last flush silent too."""
+    """Leave silently where the reader has gone; the interpreter's last flush stays silent too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise Exit(code=0)

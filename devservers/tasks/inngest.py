@@ -7,7 +7,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
-from devservers import config, inngest, logs, rendering, server, worktree
+from devservers import config, inngest, logs, rendering, report, server, worktree
 from devservers.rendering import Rendered
 from devservers.spec import ServerSpec
 from devservers.tasks import boundary
@@ -106,7 +106,7 @@ def status(_: Context, json_: bool = False) -> None:
 
     def make() -> Rendered:
         spec, enabled = declared()
-        found = server.status(spec) if enabled else server.disabled(spec)
+        found = report.status(spec) if enabled else report.disabled(spec)
         return rendering.status(found, TITLE, "inngest", watches=True)
 
     boundary.answer(make, as_json=json_)
@@ -129,7 +129,7 @@ def show_logs(_: Context, json_: bool = False, lines: str = "50", follow: bool =
         spec, enabled = declared()
         if not enabled:
             return rendering.disabled(spec.port, TITLE)
-        found = server.log_file(spec)
+        found = report.log_file(spec)
         if json_ or found.path is None or not (found.exists or follow):
             return rendering.logs(found)
         path = Path(found.path)

@@ -1,0 +1,111 @@
+"""Trouble: the failures of the lifecycle in words, with who is at fault and what to do next."""
+
+import re
+import time
+from pathlib import Path
+from subprocess import Popen
+
+from devservers import logs, ports, process, state
+from devservers.errors import LockTimeoutError, NotReadyError, PortInUseError, ServerExitedError
+from devservers.spec import ServerSpec
+from devservers.verdict import View
+
+LAST_WORDS = 20  # lines
+
+
+def port_in_use(spec: ServerSpec, port: int) -> PortInUseError:
+    """Return the error that names who holds `port`."""
+    holders = ports.holders(port)
+    who = " and ".join(map(describe_holder, holders)) or "a process that this user can't see"
+    return PortInUseError(
+        f"Port {port} is held by {who}, not by a server of ours: {spec.title} not started.",
+        hint=f"Stop it, set {spec.name}.port to another port, or run `inv {spec.name}.ensure "
+        "--force` to terminate it.",
+        details={"port": port, "holders": list(holders)},
+    )
+
+
+def describe_holder(holder: dict[str, object]) -> str:
+    """Return a process in a few words: `python3 (pid 77, user ann, in /repo, since …)`."""
+    if holder["pid"] is None:
+        return "a process of another user"
+    facts = [f"pid {holder['pid']}"]
+    facts += [f"{word} {holder[key]}" for word, key in _FACTS if holder[key]]
+    return f"{holder['name'] or 'a process'} ({', '.join(facts)})"
+
+
+_FACTS = (("user", "user"), ("in", "cwd"), ("since", "since"))
+
+
+def lock_timeout(spec: ServerSpec, timeout: float) -> LockTimeoutError:
+    """Return the error that names who has held the lock for all of `timeout` seconds."""
+    held = state.lock_holder(spec.pid_file)
+    alive = held is not None and process.is_alive(held.process)
+    holder = (
+        {**ports.holder(held.process.pid), "since": _iso(held.since)} if held and alive else None
+    )
+    who = describe_holder(holder) if holder else "a process that can't be named"
+    return LockTimeoutError(
+        f"Waited {timeout:g} s for the lock {state.lock_file(spec.pid_file)}, held by {who}.",
+        hint="It is starting or stopping the server. Wait for it, or end it and try again.",
+        details={"holders": [holder] if holder else [], "waitedSeconds": timeout},
+    )
+
+
+def left_alone(spec: ServerSpec, seen: View | None, timeout: float) -> NotReadyError:
+    """Return the error for a server that somebody else started and that still doesn't answer."""
+    record = seen.record if seen else None
+    pid = record.process.pid if record else "?"
+    words = logs.last_lines(Path(record.log_file), 5) if record and record.log_file else []
+    return NotReadyError(
+        f"The {spec.title} (pid {pid}) runs, but did not answer on port "
+        f"{seen.port if seen else spec.port} within {timeout:g} s. It was left alone: it may hold "
+        "events and runs.",
+        hint=f"Look at `inv {spec.name}.logs`; `inv {spec.name}.restart` replaces it.",
+        details={
+            "waitedSeconds": timeout,
+            "logFile": record.log_file if record else None,
+            "lastLines": words,
+        },
+    )
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def exited(spec: ServerSpec, child: "Popen[bytes]", offset: int) -> ServerExitedError:
+    """Return the error that quotes what an early-ended server wrote after byte `offset`."""
+    code = child.wait()
+    how = f"with exit status {code}" if code >= 0 else f"by signal {-code}"
+    return ServerExitedError(
+        f"The {spec.title} (pid {child.pid}) ended {how} before it answered on port {spec.port}."
+        f"{_quoted(words := _last_words(spec.log_file, offset))}",
+        hint=_remedy(spec, words) or f"Its log: {spec.log_file}",
+        details={"exitStatus": code, "logFile": str(spec.log_file), "lastLines": words},
+    )
+
+
+def not_ready(spec: ServerSpec, waited: float, offset: int) -> NotReadyError:
+    """Return the error for a server that was started, waited for and stopped again."""
+    return NotReadyError(
+        f"The {spec.title} did not answer on port {spec.port} within {waited:.1f} s, "
+        f"and was stopped.{_quoted(words := _last_words(spec.log_file, offset))}",
+        hint=_remedy(spec, words) or f"Its log: {spec.log_file}. More time: --timeout=SECONDS.",
+        details={"waitedSeconds": waited, "logFile": str(spec.log_file), "lastLines": words},
+    )
+
+
+def _last_words(log: Path, offset: int) -> list[str]:
+    return logs.last_lines(log, LAST_WORDS, start=offset)
+
+
+def _quoted(lines: list[str]) -> str:
+    return (
+        " It printed nothing." if not lines else "\n" + "\n".join(f"  | {line}" for line in lines)
+    )
+
+
+def _remedy(spec: ServerSpec, words: list[str]) -> str | None:
+    text = "\n".join(words)
+    return next((remedy for known, remedy in spec.hints if re.search(known, text)), None)
