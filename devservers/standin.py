@@ -614,8 +614,8 @@ class Handler(Quiet):
             refuse(411, "a Content-Length is required")
         if int(length) > MAX_BODY:
             # Read on for a while: a client that is still sending would never see the answer.
-            for _ in range(min(int(length), 10 * MAX_BODY) // 65536 + 1):
-                self.rfile.read(65536)
+            for left in range(min(int(length), 10 * MAX_BODY), 0, -65536):
+                self.rfile.read(min(left, 65536))
             refuse(413, f"request body is larger than {MAX_BODY} bytes")
         try:
             return json.loads(self.rfile.read(int(length)))

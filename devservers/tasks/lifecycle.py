@@ -1,0 +1,145 @@
+"""What the tasks of every kind of server have in common: the kind is data, the tasks are made."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from devservers import logs, rendering, report, server
+from devservers.rendering import Rendered
+from devservers.result import Ensured
+from devservers.spec import ServerSpec
+from devservers.tasks import boundary
+
+JSON = "one JSON object on stdout, also on failure"
+START_HELP = {
+    "json_": JSON,
+    "timeout": "seconds until it must answer (default {timeout})",
+    "wait": "--no-wait returns once it is spawned and recorded",
+    "force": "terminate whatever else holds the port, and say so",
+    "quiet": "print nothing when nothing had to be done",
+}
+
+
+class Kind(NamedTuple):
+    """One kind of server, as its tasks need it."""
+
+    name: str
+    """Of the collection, and so of the command: `inv <name>.ensure`."""
+    title: str
+    declare: Callable[[], ServerSpec]
+    """Returns the server that the caller's worktree declares."""
+    watches: bool
+    """It is told ports to watch, and says so."""
+    enabled: Callable[[], bool] = lambda: True
+    """Whether the caller's worktree wants it at all."""
+
+
+class Flags(NamedTuple):
+    """The flags of ensure and restart, as they come from the command line."""
+
+    timeout: str
+    wait: bool
+    force: bool
+
+
+def start(
+    kind: Kind, operation: Callable[..., Ensured], flags: Flags, spec: ServerSpec | None = None
+) -> Rendered:
+    """Run `server.ensure` or `server.restart` for `kind`, and render what it answers."""
+    patience = boundary.seconds("--timeout", flags.timeout)
+    declared = spec or kind.declare()
+    if not kind.enabled():
+        return rendering.disabled(declared.port, kind.title, url=declared.url(declared.port))
+    done = operation(
+        declared, timeout=patience, wait=flags.wait, force=flags.force, notify=boundary.say
+    )
+    return rendering.ensured(done, kind.title, watches=kind.watches)
+
+
+def stop_task(kind: Kind) -> Any:
+    """Return the task that stops this kind of server."""
+
+    @task(
+        name=f"{kind.name}-stop",
+        help={
+            "json_": JSON,
+            "timeout": "seconds between SIGTERM and SIGKILL (default 5)",
+            "force": "terminate whatever else holds the port, too",
+        },
+        auto_shortflags=False,
+    )
+    def stop(_: Context, json_: bool = False, timeout: str = "5", force: bool = False) -> None:
+        def make() -> Rendered:
+            grace = boundary.seconds("--timeout", timeout)
+            spec = kind.declare()
+            if not kind.enabled():
+                more = {"pidsKilled": (), "portFree": None, "forced": False}
+                return rendering.disabled(spec.port, kind.title, **more)
+            return rendering.stopped(server.stop(spec, grace=grace, force=force), kind.title)
+
+        boundary.answer(make, as_json=json_)
+
+    stop.__doc__ = f"Stop the {kind.title} with all its processes, and prove its port free."
+    return stop
+
+
+def status_task(kind: Kind) -> Any:
+    """Return the task that tells the truth about this kind of server."""
+
+    @task(name=f"{kind.name}-status", help={"json_": JSON}, auto_shortflags=False)
+    def status(_: Context, json_: bool = False) -> None:
+        def make() -> Rendered:
+            spec = kind.declare()
+            found = report.status(spec) if kind.enabled() else report.disabled(spec)
+            return rendering.status(found, kind.title, kind.name, watches=kind.watches)
+
+        boundary.answer(make, as_json=json_)
+
+    status.__doc__ = (
+        f"Say what is true of the {kind.title}: exit status 0 running, 3 not running, "
+        "4 not responding."
+    )
+    return status
+
+
+def logs_task(kind: Kind) -> Any:
+    """Return the task that shows the log of this kind of server."""
+
+    @task(
+        name=f"{kind.name}-logs",
+        help={
+            "json_": "where the log is, as one JSON object",
+            "lines": "how many of the last lines (default 50)",
+            "follow": "go on printing what is appended, until ^C",
+        },
+        auto_shortflags=False,
+    )
+    def show_logs(_: Context, json_: bool = False, lines: str = "50", follow: bool = False) -> None:
+        def make() -> Rendered:
+            count = boundary.whole("--lines", lines)
+            spec = kind.declare()
+            if not kind.enabled():
+                return rendering.disabled(spec.port, kind.title)
+            found = report.log_file(spec)
+            if json_ or found.path is None or not (found.exists or follow):
+                return rendering.logs(found)
+            _print_log(Path(found.path), count, follow=follow)
+            return Rendered({})
+
+        boundary.answer(make, as_json=json_)
+
+    show_logs.__doc__ = f"Print the last lines of the running {kind.title}'s own log."
+    return show_logs
+
+
+def _print_log(path: Path, count: int, *, follow: bool) -> None:
+    try:
+        for text in logs.follow(path, count) if follow else logs.tail(path, count):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    except KeyboardInterrupt:  # the usual way to end --follow
+        pass
