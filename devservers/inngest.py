@@ -3,12 +3,13 @@
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from devservers import inngest_api
+from devservers import inngest_api, inngest_drift
 from devservers.config import Config, InngestConfig
-from devservers.inngest_cli import HINTS, INSTALL_ENV, find_cli
-from devservers.spec import ServerSpec
+from devservers.inngest_cli import INSTALL_ENV, find_cli, remedy
+from devservers.spec import Description, ServerSpec, ports_of
 from devservers.worktree import Worktree, clean_env
 
 STAND_IN = Path(__file__).with_name("standin.py")
@@ -24,6 +25,9 @@ def spec(
     """Return the machine-wide Inngest dev server as this worktree's configuration declares it."""
     settings = config.inngest
     urls = sdk_urls(config)
+
+    def describe(port: int, watched: tuple[str, ...], /, *, answers: bool) -> Description:
+        return _describe(config, worktree, port, watched, answers=answers)
 
     def command() -> tuple[str, ...]:
         program = stand_in_program() if stand_in else find_cli(settings, worktree, env)
@@ -44,8 +48,11 @@ def spec(
         urls=urls,
         host=settings.host,
         stand_in=stand_in,
-        hints=HINTS,
+        remedy=remedy,
         recognise=inngest_api.recognise,
+        reconcile=partial(inngest_drift.reconcile, urls),
+        describe=describe,
+        differences=partial(inngest_drift.differing_arguments, arguments(settings, urls)),
     )
 
 
@@ -65,6 +72,32 @@ def arguments(settings: InngestConfig, urls: tuple[str, ...]) -> tuple[str, ...]
 def stand_in_program() -> tuple[str, ...]:
     """Return the argv of the bundled imitation, run apart from anything the folder may hold."""
     return (sys.executable, "-I", "-S", str(STAND_IN))
+
+
+def _describe(
+    config: Config, worktree: Worktree, port: int, watched: tuple[str, ...], *, answers: bool
+) -> Description:
+    """Return what the server itself says: its version, what it watches, whom it serves."""
+    from devservers import inngest_apps  # noqa: PLC0415 - a warm ensure never gets here
+
+    found = inngest_api.dev(port) if answers else None
+    facts = {"version": None, "served": None, "servedBy": None, "missing": None}
+    if found is None:
+        return Description(facts)
+    rows = inngest_api.apps(port)
+    urls = tuple(dict.fromkeys((*watched, *inngest_api.watched(found, rows or ()))))
+    missing = inngest_drift.missing(sdk_urls(config), urls)
+    served, served_by = inngest_apps.serving(config, worktree, rows)
+    return Description(
+        {
+            "version": found.version,
+            "served": served,
+            "servedBy": served_by,
+            "missing": ports_of(missing),
+        },
+        urls,
+        (inngest_drift.not_watched(missing),) if missing else (),
+    )
 
 
 def _absolute(path: str, worktree: Worktree) -> Path:

@@ -4,6 +4,7 @@ What each package manager does and accepts was measured with npm 8 to 12 and pnp
 """
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 
@@ -129,3 +130,8 @@ def find_cli(
         "To try things out without it: `inv inngest.ensure --stand-in`.",
         details={"lookedFor": looked},
     )
+
+
+def remedy(words: str) -> str | None:
+    """Return what helps against a program's last words, None if they are not known ones."""
+    return next((cure for known, cure in HINTS if re.search(known, words)), None)

@@ -37,7 +37,7 @@ def status(spec: ServerSpec) -> Status:
         log_size=log.size,
         last_log_line=lines[-1] if lines else None,
         http_status=view.http_status,
-        urls=urls,
+        urls=urls if details.urls is None else details.urls,
         started_at=ours.started_at if ours else None,
         adopted=ours.adopted if ours else view.verdict in (Verdict.ORPHAN, Verdict.ADOPTABLE),
         stand_in=bool(ours and ours.stand_in) or bool(recognised and recognised.stand_in),
@@ -112,3 +112,4 @@ def warnings_of(spec: ServerSpec, record: ServerRecord) -> Iterator[str]:
         yield f"This is the stand-in, not the real {spec.title}. {restart_it} starts the real one."
     if spec.stand_in and not record.stand_in:
         yield f"The real {spec.title} runs already; the stand-in was not started."
+    yield from spec.differences(record.argv)

@@ -19,7 +19,17 @@ class Description(NamedTuple):
 
     facts: Mapping[str, object]
     """JSON-ready, under the contract's names."""
+    urls: tuple[str, ...] | None = None
+    """What the server says that it watches; None where it was not asked."""
     warnings: tuple[str, ...] = ()
+
+
+def _no_remedy(_words: str) -> str | None:
+    return None
+
+
+def _no_difference(_argv: tuple[str, ...]) -> tuple[str, ...]:
+    return ()
 
 
 class Reconciled(NamedTuple):
@@ -81,14 +91,17 @@ class ServerSpec(NamedTuple):
     worst_status: int = 499
     """The highest HTTP status that counts as an answer."""
     stand_in: bool = False
-    hints: tuple[tuple[str, str], ...] = ()
-    """Regular expressions for a server's last words, each with the remedy to name."""
+    remedy: Callable[[str], str | None] = _no_remedy
+    """What helps against a server's last words, if they are known ones."""
     recognise: Callable[[int, int | None], Recognised | None] = _recognise_none
     """Given the port and the listener's pid (None where it can't be known): is that a server of
     this kind, which somebody else started?"""
     reconcile: Callable[[int, tuple[str, ...]], Reconciled] = _reconcile_none
     """Given the port and what the server watches: bring the running server in line with `urls`."""
     describe: Describe = _describe_nothing
+    differences: Callable[[tuple[str, ...]], tuple[str, ...]] = _no_difference
+    """Given a running server's argv: warnings of what only a restart would bring in line. Asks
+    nobody anything, since every ensure calls it."""
 
     @property
     def marker(self) -> str:

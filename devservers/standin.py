@@ -67,7 +67,6 @@ class Parser(ArgumentParser):
     """The words of `inngest dev`, as far as they mean something here."""
 
     def __init__(self) -> None:
-        """Know the flags."""
         super().__init__("inngest", description="A stand-in for Inngest.", allow_abbrev=False)
         add = self.add_argument
         add("command", choices=["dev"])
@@ -141,7 +140,7 @@ class Server(ThreadingMixIn, TCPServer):
     daemon_threads = True
 
     def __init__(self, listener: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
-        """Serve on `listener`, which is bound already: TCPServer would do that its own way."""
+        # The listener is bound already: TCPServer would do that its own way.
         super().__init__(listener.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
@@ -155,7 +154,10 @@ class Server(ThreadingMixIn, TCPServer):
 
 def normalized(url: str) -> str:
     """Return `url` so that two spellings of one endpoint are equal (pkg/util, NormalizeAppURL)."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket too few: equal to itself only
+        return url
     default = {"http": ":80", "https": ":443"}.get(parts.scheme, ":")
     netloc = parts.netloc.removesuffix(default)
     if parts.hostname in {"127.0.0.1", "0.0.0.0"}:  # noqa: S104 - compared, not bound
@@ -194,7 +196,7 @@ def ping(url: str) -> str | None:
             return str(answer.get("message", "")) if isinstance(answer, dict) else "bad request"
     except (OSError, HTTPException):
         return "unreachable"
-    except ValueError:
+    except (ValueError, RecursionError):
         return "unsupported_protocol"
     return PING_ERRORS.get(status)
 
@@ -203,7 +205,6 @@ class App:
     """A row of the app list: a URL that is watched and, once it has registered, its app."""
 
     def __init__(self, url: str) -> None:
-        """Watch `url`, which has yet to register."""
         self.id = "-".join(os.urandom(size).hex() for size in (4, 2, 2, 2, 6))
         self.url = url
         self.error: str | None = "unreachable"
@@ -237,7 +238,6 @@ class Apps:
     """What the server watches and serves. Safe to use from several threads."""
 
     def __init__(self, urls: list[str]) -> None:
-        """Begin with the URLs of the command line."""
         self._lock = Lock()
         self._rows: list[App] = []
         for url in urls:
@@ -300,6 +300,7 @@ def registration(body: Any) -> Json:  # noqa: ANN401 - whatever JSON there is
     functions = body.get("functions") or []
     for function in functions:
         Run(function, {})
+        triggered(function, "\0")
     wanted = {"url": normalized(body["url"]), "appName": str(body["appName"])}
     return {**body, **wanted, "functions": functions}
 
@@ -337,7 +338,6 @@ class Run:
     """
 
     def __init__(self, function: Json, event: Json) -> None:
-        """Prepare to run `function` for `event`."""
         step = function["steps"]["step"]
         self.function, self.event, self.id = str(function["id"]), event, ulid()
         self.url = str(step["runtime"]["url"])
@@ -351,7 +351,7 @@ class Run:
         about = {"function": self.function, "run_id": self.id, "url": self.url}
         try:
             log("INFO", "run finished", **about, output=self._result())
-        except (RunError, OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the app answered, it is this run's end
             log("ERROR", "run failed", **about, error=str(error) or repr(error))
 
     def _result(self) -> object:
@@ -366,10 +366,8 @@ class Run:
             elif retriable and self.attempt + 1 < self.max_attempts:
                 self._again(step)
             else:
-                reason = f"status {status}: {body[:500].decode(errors='replace')}"
-                raise RunError(reason)
-        reason = f"given up after {MAX_CALLS} calls"
-        raise RunError(reason)
+                raise RunError(f"status {status}: {body[:500].decode(errors='replace')}")
+        raise RunError(f"given up after {MAX_CALLS} calls")
 
     def _again(self, step: str) -> None:
         self.attempt += 1
@@ -389,8 +387,7 @@ class Run:
             case "StepError":  # to be tried again; the last attempt's error is a StepFailed
                 self._again(step)
             case unknown:
-                reason = f"step op {unknown} is not imitated"
-                raise RunError(reason)
+                raise RunError(f"step op {unknown} is not imitated")
 
     def _step_url(self, step: str) -> str:
         parts = urlsplit(self.url)
@@ -434,7 +431,6 @@ class Query:
     TOKENS = re.compile(r'[\s,\ufeff]+|#[^\r\n]*|("(?:[^"\\]|\\.)*"|\w+|-?\d[\d.]*|\S)', re.DOTALL)
 
     def __init__(self, text: str, variables: Json) -> None:
-        """Read `text`, with `variables` for its `$names`."""
         self._tokens: list[str] = [token for token in self.TOKENS.findall(text) if token][::-1]
         self._variables = variables
         self.kind = "query" if self._next() == "{" else self._take("query|mutation")
@@ -448,8 +444,7 @@ class Query:
     def _take(self, pattern: str) -> str:
         token = self._next()
         if not token or not re.fullmatch(pattern, token, re.DOTALL):
-            message = f"Unexpected {token or '<EOF>'}"
-            raise QueryError(message)
+            raise QueryError(f"Unexpected {token or '<EOF>'}")
         del self._tokens[-1]
         return token
 
@@ -493,13 +488,11 @@ class Query:
 def select(row: Json, fields: list[Field], type_name: str) -> Json:
     """Return what a query selects from `row`. Raises QueryError for a field that it hasn't got."""
     if not fields:
-        message = f'Field of type "{type_name}" must have a selection of subfields.'
-        raise QueryError(message)
+        raise QueryError(f'Field of type "{type_name}" must have a selection of subfields.')
     result: Json = {}
     for field in fields:
         if field.name not in row:
-            message = f'Cannot query field "{field.name}" on type "{type_name}".'
-            raise QueryError(message)
+            raise QueryError(f'Cannot query field "{field.name}" on type "{type_name}".')
         value = row[field.name]
         if isinstance(value, list):
             value = [select(item, field.fields, field.name) for item in value]
@@ -515,8 +508,7 @@ def create_app(apps: Apps, field: Field) -> Json:
     given = field.arguments.get("input")
     url = given.get("url") if isinstance(given, dict) else None
     if not isinstance(url, str) or not url:
-        message = 'Argument "input" needs a "url".'
-        raise QueryError(message)
+        raise QueryError('Argument "input" needs a "url".')
     select(App(url).fields(), field.fields, "App")  # a query with a mistake in it does nothing
     row = apps.watch(url)
     error = apps.ping(row)
@@ -553,7 +545,6 @@ class RefusedError(Exception):
     """A request that gets an error for an answer."""
 
     def __init__(self, status: int, message: str) -> None:
-        """Answer with `status` and `message`."""
         super().__init__(message)
         self.status = status
 
@@ -701,7 +692,7 @@ def main(words: list[str]) -> None:
         signal.signal(number_, lambda *_: os._exit(0))
     if options.persist:
         os.makedirs(".inngest", exist_ok=True)  # noqa: PTH103 - pathlib costs 5 ms of the start
-        with open(".inngest/main.db", "ab"):  # noqa: PTH123
+        with open(".inngest/main.db", "ab"):
             pass
     listener = listen_near(
         "dev server api", options.host, options.port, {options.connect_gateway_port}

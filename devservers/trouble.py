@@ -1,6 +1,5 @@
 """Trouble: the failures of the lifecycle in words, with who is at fault and what to do next."""
 
-import re
 import time
 from pathlib import Path
 from subprocess import Popen
@@ -81,7 +80,7 @@ def exited(spec: ServerSpec, child: "Popen[bytes]", offset: int) -> ServerExited
     return ServerExitedError(
         f"The {spec.title} (pid {child.pid}) ended {how} before it answered on port {spec.port}."
         f"{_quoted(words := _last_words(spec.log_file, offset))}",
-        hint=_remedy(spec, words) or f"Its log: {spec.log_file}",
+        hint=spec.remedy("\n".join(words)) or f"Its log: {spec.log_file}",
         details={"exitStatus": code, "logFile": str(spec.log_file), "lastLines": words},
     )
 
@@ -91,7 +90,8 @@ def not_ready(spec: ServerSpec, waited: float, offset: int) -> NotReadyError:
     return NotReadyError(
         f"The {spec.title} did not answer on port {spec.port} within {waited:.1f} s, "
         f"and was stopped.{_quoted(words := _last_words(spec.log_file, offset))}",
-        hint=_remedy(spec, words) or f"Its log: {spec.log_file}. More time: --timeout=SECONDS.",
+        hint=spec.remedy("\n".join(words))
+        or f"Its log: {spec.log_file}. More time: --timeout=SECONDS.",
         details={"waitedSeconds": waited, "logFile": str(spec.log_file), "lastLines": words},
     )
 
@@ -104,8 +104,3 @@ def _quoted(lines: list[str]) -> str:
     return (
         " It printed nothing." if not lines else "\n" + "\n".join(f"  | {line}" for line in lines)
     )
-
-
-def _remedy(spec: ServerSpec, words: list[str]) -> str | None:
-    text = "\n".join(words)
-    return next((remedy for known, remedy in spec.hints if re.search(known, text)), None)

@@ -72,6 +72,14 @@ def whole(flag: str, value: str, most: int = 1 << 62) -> int:
     return int(value)
 
 
+def port(flag: str, value: str) -> int:
+    """Return a port number from the command line. Raises UsageError."""
+    number = whole(flag, value, most=65535)
+    if number == 0:
+        raise UsageError(f"{flag} must be a port number from 1 to 65535, not 0.")
+    return number
+
+
 def _print(rendered: Rendered, *, as_json: bool) -> None:
     failed = rendered.data.get("action") == "error"
     try:

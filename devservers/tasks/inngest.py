@@ -1,10 +1,13 @@
 """inngest.*: the machine-wide Inngest dev server."""
 
+from collections.abc import Callable
+
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
-from devservers import config, inngest, server, worktree
+from devservers import config, inngest, rendering, server, worktree
+from devservers.rendering import Rendered
 from devservers.spec import ServerSpec
 from devservers.tasks import boundary, lifecycle
 from devservers.tasks.lifecycle import Flags, Kind
@@ -67,9 +70,67 @@ def restart(
     )
 
 
+@task(name="inngest-apps", help={"json_": lifecycle.JSON}, auto_shortflags=False)
+def apps(_: Context, json_: bool = False) -> None:
+    """Show which worktree's app the Inngest server really serves."""
+
+    def make() -> Rendered:
+        from devservers import inngest_apps, rendering_inngest  # noqa: PLC0415 - only here
+
+        here = worktree.find()
+        found = inngest_apps.survey(config.load(here.root, here.main))
+        return rendering_inngest.apps(found, str(here.root))
+
+    _answer_if_enabled(make, json_=json_, apps=())
+
+
+@task(
+    name="inngest-sync",
+    help={"json_": lifecycle.JSON, "port": "of the app (default: this worktree's)"},
+    auto_shortflags=False,
+)
+def sync(_: Context, json_: bool = False, port: str = "") -> None:
+    """Make this worktree's app the one that the Inngest server serves, and prove it."""
+
+    def make() -> Rendered:
+        from devservers import inngest_apps, rendering_inngest  # noqa: PLC0415 - only here
+
+        number = boundary.port("--port", port) if port else None
+        here = worktree.find()
+        settings = config.load(here.root, here.main)
+        return rendering_inngest.synced(inngest_apps.sync(settings, here, number))
+
+    _answer_if_enabled(make, json_=json_)
+
+
+@task(name="inngest-doctor", help={"json_": lifecycle.JSON}, auto_shortflags=False)
+def doctor(_: Context, json_: bool = False) -> None:
+    """Check every precondition, and name the remedy for what fails."""
+
+    def make() -> Rendered:
+        from devservers import doctor as examination  # noqa: PLC0415 - only here
+        from devservers import rendering_inngest
+
+        return rendering_inngest.doctor(examination.examine(worktree.find()))
+
+    boundary.answer(make, as_json=json_)
+
+
+def _answer_if_enabled(make: Callable[[], Rendered], *, json_: bool, **empty: object) -> None:
+    def unless_disabled() -> Rendered:
+        if is_enabled():
+            return make()
+        return rendering.disabled(declared().port, KIND.title, **empty)
+
+    boundary.answer(unless_disabled, as_json=json_)
+
+
 collection = Collection("inngest")
 collection.add_task(ensure, name="ensure")
 collection.add_task(lifecycle.stop_task(KIND), name="stop")
 collection.add_task(restart, name="restart")
 collection.add_task(lifecycle.status_task(KIND), name="status", default=True)
 collection.add_task(lifecycle.logs_task(KIND), name="logs")
+collection.add_task(apps, name="apps")
+collection.add_task(sync, name="sync")
+collection.add_task(doctor, name="doctor")

@@ -1,0 +1,606 @@
+"""The stand-in behaves as the facts say the real Inngest dev server does."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from signal import SIGINT, SIGTERM
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Start = Callable[..., "StandIn"]
+    Fakes = Callable[..., "FakeApp"]
+
+STANDIN = Path(__file__).parents[1] / "devservers" / "standin.py"
+DEADLINE = 10.0  # seconds; what is awaited takes tens of milliseconds on an idle machine
+APPS = "{apps{id externalID name url connected error functionCount}}"
+
+ANY = "0.0.0.0"  # noqa: S104 - every interface is what is tested
+HAS_IPV6 = socket.has_dualstack_ipv6()
+
+pytestmark = pytest.mark.timeout(60)
+needs_ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
+
+
+def until(condition: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the condition gives
+    """Return the first truthy answer of `condition`."""
+    deadline = time.monotonic() + DEADLINE
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+    return answer
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a listener; IPv6 ones leave IPv4 alone."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+def free_ports(count: int = 4) -> int:
+    """Return the first of `count` neighbouring ports that are free, below the ephemeral ones."""
+    for _ in range(200):
+        first = random.randrange(10_000, 32_000)  # noqa: S311 - no secret
+        try:
+            with ExitStack() as stack:
+                for port in range(first, first + count):
+                    stack.enter_context(bound(ANY, port))
+                    if HAS_IPV6:
+                        stack.enter_context(bound("::", port))
+        except OSError:
+            continue
+        return first
+    pytest.fail("no free ports")
+
+
+class StandIn:
+    """A running stand-in, and what it has logged."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, port: int) -> None:
+        self.process, self.log, self.port = process, log, port
+        self.http = requests.Session()
+        self.http.trust_env = False
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def request(self, method: str, path: str, **arguments: Any) -> requests.Response:  # noqa: ANN401
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return self.http.request(method, url, timeout=DEADLINE, **arguments)
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.request("GET", "/health").ok
+        except requests.ConnectionError:
+            return False
+
+    def gql(self, query: str, **variables: object) -> dict[str, Any]:
+        body = {"query": query, "variables": variables}
+        answer: dict[str, Any] = self.request("POST", "/v0/gql", json=body).json()
+        return answer
+
+    def apps(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.gql(APPS)["data"]["apps"]
+        return rows
+
+    def served(self) -> list[str]:
+        return [row["url"] for row in self.apps() if row["connected"]]
+
+    def add(self, url: str) -> dict[str, Any]:
+        return self.gql(f'mutation{{createApp(input:{{url:"{url}"}}){{id url}}}}')
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
+    """Start stand-ins, and end them whatever happens."""
+    running: list[StandIn] = []
+
+    def run(
+        *words: str,
+        port: int | None = None,
+        serves_on: int | None = None,
+        program: tuple[str, ...] = (str(STANDIN),),
+        env: dict[str, str] | None = None,
+    ) -> StandIn:
+        port = free_ports() if port is None else port
+        log = tmp_path / f"standin-{len(running)}.log"
+        argv = [sys.executable, "-I", "-S", *program, "dev", "--port", str(port), *words]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=tmp_path,
+                env={**os.environ, **(env or {})},
+            )
+        standin = StandIn(process, log, serves_on or port)
+        running.append(standin)
+        until(standin.answers)
+        return standin
+
+    yield run
+    for standin in running:
+        standin.http.close()
+        standin.process.kill()
+        standin.process.wait()
+        assert "Traceback" not in standin.log.read_text()
+
+
+class FakeApp(ThreadingHTTPServer):
+    """An app with the part of the SDK's behaviour that the server sees.
+
+    `answers` maps a call of its function, counted from 0, to a status and a body.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, server_port: int, app_id: str = "flowt") -> None:
+        super().__init__(("127.0.0.1", 0), AppHandler)
+        self.inngest, self.app_id = f"http://127.0.0.1:{server_port}", app_id
+        self.url = f"http://localhost:{self.server_port}/api/inngest"
+        self.puts = 0
+        self.put_status = 200
+        self.calls: list[dict[str, Any]] = []
+        self.answers: list[tuple[int, Any]] = [(200, "done")]
+        self.trigger: dict[str, str] = {"event": "demo/hello"}
+        Thread(target=self.serve_forever, args=[0.02], daemon=True).start()
+
+    def registration(self) -> dict[str, Any]:
+        runtime = {"type": "http", "url": f"{self.url}?fnId={self.app_id}-hello&stepId=step"}
+        function = {
+            "id": f"{self.app_id}-hello",
+            "name": "hello",
+            "triggers": [self.trigger],
+            "steps": {"step": {"id": "step", "runtime": runtime, "retries": {"attempts": 1}}},
+        }
+        body = {"url": self.url, "appName": self.app_id, "sdk": "js:v4.24.0", "v": "0.1"}
+        return {**body, "deployType": "ping", "functions": [function]}
+
+    def register(self) -> dict[str, Any]:
+        """Do what the SDK does on PUT."""
+        with requests.Session() as http:
+            http.trust_env = False
+            answer = http.post(f"{self.inngest}/fn/register", json=self.registration(), timeout=9)
+        reply: dict[str, Any] = answer.json()
+        return {"message": "Successfully registered", "modified": reply["modified"]}
+
+
+class AppHandler(BaseHTTPRequestHandler):
+    server: FakeApp
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_PUT(self) -> None:
+        self.body()
+        self.server.puts += 1
+        status = self.server.put_status
+        self.answer(status, self.server.register() if status == 200 else {"message": "no"})
+
+    def do_POST(self) -> None:
+        app = self.server
+        app.calls.append({"path": self.path, **self.body()})
+        self.answer(*app.answers[min(len(app.calls), len(app.answers)) - 1])
+
+    def body(self) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def answer(self, status: int, body: object) -> None:
+        self.send_response(status)
+        self.send_header("x-inngest-sdk", "inngest-js:v4.24.0")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+
+@pytest.fixture
+def fake() -> Iterator[Callable[..., FakeApp]]:
+    """Make fake apps, and end them."""
+    apps: list[FakeApp] = []
+
+    def make(server_port: int, app_id: str = "flowt") -> FakeApp:
+        apps.append(FakeApp(server_port, app_id))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.shutdown()
+        app.server_close()
+
+
+# The process
+
+
+def test_it_answers_health_dev_and_a_page_that_says_what_it_is(start: Start) -> None:
+    url = "http://localhost:1/api/inngest"
+    standin = start("--sdk-url", url, "--no-discovery")
+    health = standin.request("GET", "/health")
+    assert (health.status_code, health.json()) == (200, {"status": 200, "message": "OK"})
+    info = standin.request("GET", "/dev").json()
+    assert info["version"].startswith("1.45.1-standin")
+    assert info["standIn"] is True
+    assert info["startOpts"]["urls"] == [url]
+    assert info["startOpts"]["autodiscover"] is False
+    assert info["startOpts"]["poll_interval"] == 5
+    assert info["functions"] == []
+    assert "handlers" in info
+    page = standin.request("GET", "/")
+    assert page.status_code == 200
+    assert "stand-in" in page.text
+    assert url in page.text
+
+
+def test_autodiscover_is_reported_as_the_flags_say(start: Start) -> None:
+    assert start().request("GET", "/dev").json()["startOpts"]["autodiscover"] is True
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", ANY, *(pytest.param(host, marks=needs_ipv6) for host in ("::1", "::"))],
+)
+def test_a_taken_port_is_no_error_and_it_moves_past_its_own_next_one(
+    start: Start, host: str
+) -> None:
+    port = free_ports()
+    with bound(host, port):
+        standin = start(port=port, serves_on=port + 2)
+        first = standin.lines()[0]
+    assert first.pop("time")
+    assert first == {
+        "level": "INFO",
+        "msg": "Port conflict, using new port",
+        "name": "dev server api",
+        "from": port,
+        "to": port + 2,
+    }
+    line = standin.log.read_text().splitlines()[0]
+    assert '"level":"INFO","msg":"Port conflict, using new port","name":"dev server api",' in line
+
+
+def test_a_second_one_moves_both_of_its_ports(start: Start) -> None:
+    port = free_ports()
+    start(port=port)
+    moves = [
+        (line["name"], line["from"], line["to"])
+        for line in start(port=port, serves_on=port + 2).lines()
+        if line["msg"].startswith("Port conflict")
+    ]
+    assert moves == [
+        ("dev server api", port, port + 2),
+        ("connect gateway", port + 1, port + 3),
+    ]
+
+
+@needs_ipv6
+def test_it_listens_on_every_interface_with_ipv4_and_ipv6(start: Start) -> None:
+    standin = start()
+    for host in ("127.0.0.1", "::1"):
+        for port in (standin.port, standin.port + 1):
+            socket.create_connection((host, port), timeout=DEADLINE).close()
+
+
+@needs_ipv6
+def test_host_moves_only_the_api_to_loopback(start: Start) -> None:
+    standin = start("--host", "127.0.0.1")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("::1", standin.port), timeout=DEADLINE)
+    socket.create_connection(("::1", standin.port + 1), timeout=DEADLINE).close()
+
+
+def test_without_ipv6_it_listens_on_ipv4(start: Start) -> None:
+    code = (
+        "import runpy, socket; socket.has_dualstack_ipv6 = lambda: False; "
+        f"runpy.run_path({str(STANDIN)!r}, run_name='__main__')"
+    )
+    standin = start(program=("-c", code))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("::1", standin.port), timeout=DEADLINE)
+
+
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
+def test_a_signal_ends_it_at_once_with_status_0(start: Start, number: int) -> None:
+    standin = start()
+    with socket.create_connection(("127.0.0.1", standin.port)):
+        standin.process.send_signal(number)
+        assert standin.process.wait(2) == 0  # some 2 ms; the bound is for a busy machine
+    bound(ANY, standin.port).close()
+
+
+def test_an_idle_one_logs_json_lines_and_almost_none(start: Start) -> None:
+    standin = start("--poll-interval", "0.05", "-u", "http://localhost:1/api/inngest")
+    for _ in range(20):
+        standin.request("GET", "/health")
+    lines = standin.lines()
+    assert len(lines) == 1
+    assert {"time", "level", "msg"} <= lines[0].keys()
+
+
+def test_persist_writes_into_the_working_directory(start: Start, tmp_path: Path) -> None:
+    start("--persist")
+    assert (tmp_path / ".inngest" / "main.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "output"),
+    [
+        (["dev", "--nonsense=1"], 1, "Error: unknown flag: --nonsense"),
+        (["dev", "--port", "99999"], 1, "Error: invalid port 99999"),
+        (["--version"], 0, "inngest version 1.45.1-standin"),
+        (["--help"], 0, "--sdk-url"),
+    ],
+)
+def test_the_command_line_answers_as_the_originals(
+    words: list[str], status: int, output: str
+) -> None:
+    argv = [sys.executable, "-I", "-S", str(STANDIN), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == status
+    assert output in done.stdout + done.stderr
+
+
+def test_it_takes_the_flags_in_each_of_their_forms(start: Start) -> None:
+    standin = start("-u", "http://a:1/x", "--sdk-url=http://b:1/x", "--sdk-url", "http://c:1/x")
+    assert [row["url"] for row in standin.apps()] == [f"http://{name}:1/x" for name in "abc"]
+
+
+# Apps
+
+
+def test_a_watched_url_where_nothing_listens_is_an_app_that_is_unreachable(start: Start) -> None:
+    (app,) = start("-u", "http://localhost:1/api/inngest").apps()
+    assert app.pop("id")
+    assert app == {
+        "externalID": "",
+        "name": "",
+        "url": "http://localhost:1/api/inngest",
+        "connected": False,
+        "error": "unreachable",
+        "functionCount": 0,
+    }
+
+
+def test_it_polls_a_watched_app_which_registers_itself(start: Start, fake: Fakes) -> None:
+    port = free_ports()
+    app = fake(port)
+    standin = start("-u", app.url, "--poll-interval", "0.05", port=port)
+    until(lambda: app.puts >= 3)
+    (row,) = standin.apps()
+    assert (row["externalID"], row["url"], row["functionCount"]) == ("flowt", app.url, 1)
+    assert (row["connected"], row["error"]) == (True, None)
+    assert len(standin.request("GET", "/dev").json()["functions"]) == 1
+    assert app.register()["modified"] is False
+
+
+def test_the_last_registrant_of_an_app_id_wins_and_the_other_is_not_polled(
+    start: Start, fake: Fakes
+) -> None:
+    port = free_ports()
+    one, two = fake(port), fake(port)
+    standin = start("-u", one.url, "-u", two.url, "--poll-interval", "0.05", port=port)
+    until(lambda: two.puts >= 2)
+    assert [row["url"] for row in standin.apps()] == [two.url]
+    puts = one.puts
+    until(lambda: two.puts >= 5)
+    assert one.puts == puts == 1
+
+
+def test_a_put_to_the_other_app_makes_it_the_served_one_and_back(start: Start, fake: Fakes) -> None:
+    standin = start()
+    one, two = fake(standin.port), fake(standin.port)
+    for app in (one, two, one):
+        answer = standin.http.put(app.url, json={}, timeout=DEADLINE)
+        assert answer.json() == {"message": "Successfully registered", "modified": True}
+        assert standin.served() == [app.url]
+    assert standin.http.put(one.url, json={}, timeout=DEADLINE).json()["modified"] is False
+
+
+def test_apps_with_ids_of_their_own_are_both_served(start: Start, fake: Fakes) -> None:
+    standin = start()
+    one, two = fake(standin.port, "one"), fake(standin.port, "two")
+    one.register()
+    two.register()
+    assert standin.served() == [one.url, two.url]
+    standin.request("POST", "/e/key", json={"name": "demo/hello", "data": {}})
+    until(lambda: one.calls and two.calls)
+
+
+def test_an_app_that_fails_is_listed_with_its_error(start: Start, fake: Fakes) -> None:
+    standin = start("--poll-interval", "0.05")
+    app = fake(standin.port)
+    app.register()
+    app.put_status = 500
+    until(lambda: standin.apps()[0]["error"] == "internal_server_error")
+    assert standin.apps()[0]["externalID"] == "flowt"
+    app.put_status = 200
+    until(lambda: standin.apps()[0]["connected"])
+
+
+def test_an_app_is_asked_directly_whatever_the_environment_says(start: Start, fake: Fakes) -> None:
+    port = free_ports()
+    app = fake(port)
+    proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:1")
+    standin = start("-u", app.url, port=port, env=proxy)
+    until(standin.served)
+
+
+def test_create_app_watches_a_url_also_where_nothing_listens(start: Start, fake: Fakes) -> None:
+    standin = start("--poll-interval", "0.05")
+    with bound("127.0.0.1", 0) as reserved:
+        url = f"http://localhost:{reserved.getsockname()[1]}/api/inngest"
+    for _ in range(2):
+        answer = standin.add(url)
+        assert [error["message"] for error in answer["errors"]] == ["unreachable"]
+        assert [row["url"] for row in standin.apps()] == [url]
+    app = fake(standin.port)
+    assert standin.add(app.url)["data"]["createApp"]["url"] == app.url
+    before = standin.apps()
+    standin.add(app.url)
+    assert standin.apps() == before
+
+
+def test_graphql_takes_aliases_variables_comments_and_any_selection(start: Start) -> None:
+    standin = start()
+    mutation = """
+      mutation Add($input: CreateAppInput!) {  # a comment { with } braces
+        createApp(input: $input) { url, id }
+      }"""
+    assert "errors" in standin.gql(mutation, input={"url": "localhost:1/api/inngest"})
+    answer = standin.gql("query Q { __typename list: apps { u:url\n,functions{name} } }")
+    url = "http://localhost:1/api/inngest"
+    assert answer == {"data": {"__typename": "Query", "list": [{"u": url, "functions": []}]}}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "{", "{apps}", "{apps{nonsense}}", "{runs{id}}", "nonsense", "{apps{id}", "\x00"),
+        'mutation{createApp(input:{url:"http://localhost:2/x"}){nonsense}}',
+        *("mutation{createApp{id}}", "mutation{createApp(input:{url:1}){id}}", "{a" * 9000),
+    ],
+)
+def test_a_query_it_does_not_know_gets_errors_in_graphqls_form(start: Start, query: str) -> None:
+    standin = start("-u", "http://localhost:1/x")
+    answer = standin.request("POST", "/v0/gql", json={"query": query})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["message"]
+    assert len(standin.apps()) == 1
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://a:b/", "ftp://a/", "://", "http://"])
+def test_a_url_that_is_none_is_watched_and_has_an_error(start: Start, url: str) -> None:
+    standin = start("-u", url, "--poll-interval", "0.05")
+    assert standin.add(url)["errors"]
+    assert until(lambda: [row["error"] for row in standin.apps()]) == ["unsupported_protocol"]
+
+
+# Events
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_event_or_a_list_of_them_gets_an_id_each(start: Start, count: int) -> None:
+    event = {"name": "demo/hello", "data": {}}
+    answer = start().request("POST", "/e/key", json=event if count == 1 else [event] * count)
+    assert (answer.status_code, answer.json()["status"]) == (200, 200)
+    assert len(set(answer.json()["ids"])) == count
+
+
+def test_an_event_runs_the_function_in_the_served_app_only(start: Start, fake: Fakes) -> None:
+    standin = start()
+    one, two = fake(standin.port), fake(standin.port)
+    one.register()
+    two.register()
+    two.answers = [
+        (206, [{"id": "s1", "op": "StepRun", "data": 1}]),
+        (206, [{"id": "s2", "op": "StepPlanned"}, {"id": "s3", "op": "StepPlanned"}]),
+        (206, [{"id": "s2", "op": "StepRun", "data": 2}]),
+        (206, [{"id": "s3", "op": "StepError", "error": {"message": "no"}}]),
+        (206, [{"id": "s3", "op": "StepFailed", "error": {"message": "no"}}]),
+        (200, "sum"),
+    ]
+    standin.request("POST", "/e/key", json={"name": "demo/hello", "data": {"n": 1}})
+    end = until(lambda: [line for line in standin.lines() if line["msg"].startswith("run ")])[0]
+    assert (end["msg"], end["output"], end["function"]) == ("run finished", "sum", "flowt-hello")
+    asked = [call["path"].partition("stepId=")[2] for call in two.calls]
+    assert asked == ["step", "step", "s2", "s3", "s3", "step"]
+    assert two.calls[0]["event"]["data"] == {"n": 1}
+    assert [call["ctx"]["attempt"] for call in two.calls] == [0, 0, 0, 0, 1, 0]
+    assert two.calls[-1]["steps"] == {
+        "s1": {"type": "data", "data": 1},
+        "s2": {"type": "data", "data": 2},
+        "s3": {"type": "error", "error": {"message": "no"}},
+    }
+    assert one.calls == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "calls", "reason"),
+    [
+        ([(206, [{"id": "s", "op": "Sleep"}])], 1, "Sleep is not imitated"),
+        ([(500, {"message": "broken"})], 2, "broken"),
+        ([(206, "nonsense")], 1, ""),
+    ],
+)
+def test_a_run_that_cannot_go_on_fails_in_the_log(
+    start: Start, fake: Fakes, answers: list[Any], calls: int, reason: str
+) -> None:
+    standin = start()
+    app = fake(standin.port)
+    app.register()
+    app.answers = answers
+    standin.request("POST", "/e/key", json={"name": "demo/hello"})
+    end = until(lambda: [line for line in standin.lines() if line["msg"].startswith("run ")])[0]
+    assert end["msg"] == "run failed"
+    assert reason in end["error"]
+    assert len(app.calls) == calls
+
+
+def test_only_functions_whose_trigger_has_the_events_name_run(start: Start, fake: Fakes) -> None:
+    standin = start()
+    wild, other = fake(standin.port, "wild"), fake(standin.port, "other")
+    wild.trigger, other.trigger = {"event": "demo/*"}, {"event": "demo/other"}
+    wild.register()
+    other.register()
+    standin.request("POST", "/e/key", json={"name": "demo/hello"})
+    until(lambda: wild.calls)
+    assert other.calls == []
+
+
+# Bad clients
+
+
+@pytest.mark.parametrize("path", ["/e/key", "/fn/register", "/v0/gql"])
+@pytest.mark.parametrize("body", ["nonsense", "", "[" * 100_000, "3", "[3]", "\xff"])
+def test_a_body_that_makes_no_sense_is_a_400(start: Start, path: str, body: str) -> None:
+    answer = start().request("POST", path, data=body.encode("latin-1"))
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+@pytest.mark.parametrize("part", [{"steps": {}}, {"triggers": [3]}, {"id": None, "steps": 3}])
+def test_a_registration_with_a_broken_function_is_a_400(
+    start: Start, fake: Fakes, part: dict[str, Any]
+) -> None:
+    standin = start()
+    body = fake(standin.port).registration()
+    body["functions"][0] |= part
+    assert standin.request("POST", "/fn/register", json=body).status_code == 400
+    assert standin.apps() == []
+
+
+def test_a_body_of_more_than_3_mb_is_a_413(start: Start) -> None:
+    standin = start()
+    assert standin.request("POST", "/e/key", data=b"x" * 4_000_000).status_code == 413
+    assert standin.answers()
+
+
+@pytest.mark.parametrize(
+    "line", [b"nonsense\r\n\r\n", b"\0\0\r\n\r\n", b"POST /e/k HTTP/1.1\r\n\r\n"]
+)
+def test_a_malformed_request_gets_a_4xx(start: Start, line: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", start().port), timeout=DEADLINE) as client:
+        client.sendall(line)
+        assert b"4" in client.recv(1000)
+
+
+def test_clients_that_connect_and_hang_block_nobody(start: Start) -> None:
+    standin = start()
+    with ExitStack() as stack:
+        for _ in range(50):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", standin.port)))
+            client.sendall(b"POST /e/k HTTP/1.1\r\nContent-Length: 10\r\n\r\n{")
+        assert standin.answers()
