@@ -1,4 +1,4 @@
-"""This repository's own tasks: those that it gives to others."""
+"""The tasks of this repository: those that it gives to others."""
 
 from devservers.tasks import ns
 

@@ -109,7 +109,7 @@ def doctor(_: Context, json_: bool = False) -> None:
 
     def make() -> Rendered:
         from devservers import doctor as examination  # noqa: PLC0415 - only here
-        from devservers import rendering_inngest
+        from devservers import rendering_inngest  # noqa: PLC0415
 
         return rendering_inngest.doctor(examination.examine(worktree.find()))
 
