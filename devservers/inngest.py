@@ -96,8 +96,18 @@ def _describe(
             "missing": ports_of(missing),
         },
         urls,
+        (_served_line(served, served_by),),
         (inngest_drift.not_watched(missing),) if missing else (),
     )
+
+
+def _served_line(served: bool | None, served_by: int | None) -> str:  # noqa: FBT001 - three states
+    if served is None:
+        return "this worktree: no app of its own to serve"
+    if served:
+        return f"this worktree: served, on port {served_by}"
+    whose = f"the app on port {served_by}" if served_by else "another worktree's app"
+    return f"this worktree: NOT served, events run in {whose}; `inv inngest.sync` changes that"
 
 
 def _absolute(path: str, worktree: Worktree) -> Path:

@@ -71,6 +71,15 @@ def socket_inode(pid: int, fd: int) -> str:
         return ""
 
 
+def output_file(pid: int) -> str | None:
+    """Return the file that the stdout of `pid` goes to; None if it is no file or can't be known."""
+    try:
+        path = os.readlink(f"/proc/{pid}/fd/1")
+    except OSError:
+        return None
+    return path if os.path.isfile(path) else None  # noqa: PTH113 - text in, text out
+
+
 def has_marker(pid: int, marker: str) -> bool:
     """Return whether `pid` carries `marker` (`NAME=value`) in its environment."""
     wanted = os.fsencode(marker)

@@ -113,6 +113,7 @@ def status(result: Status, title: str, task: str, *, watches: bool) -> Rendered:
         lines.append(f"  {_who(result.pid, result.listener_pid)}{up}{_adopted(result)}")
         if watches:
             lines.append(f"  watching {_listed(ports_of(result.urls)) or 'no ports'}")
+        lines += [f"  {line}" for line in result.lines]
     elif result.state != "disabled":
         lines.append(f"  port {result.port}; start it: `inv {task}.ensure`")
     lines += [f"  held by {holder['name']} (pid {holder['pid']})" for holder in result.holders]

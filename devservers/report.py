@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from devservers import logs, ports, state
+from devservers import adoption, logs, ports
 from devservers.result import LogFile, Status
 from devservers.spec import ServerSpec
 from devservers.state import ServerRecord
@@ -13,40 +13,41 @@ from devservers.verdict import Verdict, View, is_answer, look
 def status(spec: ServerSpec) -> Status:
     """Return what is true now, from the record and the live system. Raises StateUnusableError."""
     view = look(spec, spec.home_path)
-    ours = view.record if view.verdict in _ALIVE else None
-    log = log_file(spec, view.record)
-    listener = view.listener.process if view.listener else None
-    recognised = view.recognised
+    record = running_record(spec, view)
+    log = _log_file(spec, record or view.record, view)
     lines = logs.last_lines(Path(log.path), 1) if log.path else []
-    warnings = list(warnings_of(spec, ours)) if ours else []
-    foreign = view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT)
-    if view.verdict is Verdict.CONFLICT and ours:
-        warnings.append(f"Our server (pid {ours.process.pid}) runs, but not on its port.")
-    urls = ours.urls if ours else recognised.urls if recognised else ()
+    urls = record.urls if record else view.recognised.urls if view.recognised else ()
     details = spec.describe(view.port, urls, answers=is_answer(spec, view.http_status))
-    warnings += details.warnings
-    root = ours.process if ours and view.verdict is not Verdict.ORPHAN else listener
+    foreign = view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT)
     return Status(
         state=_state(spec, view),
         port=view.port,
         url=spec.url(view.port),
-        pid=root.pid if root else None,
-        listener_pid=listener.pid if listener else None,
+        pid=record.process.pid if record else None,
+        listener_pid=view.listener.process.pid if view.listener else None,
         pid_file=str(spec.pid_file),
         log_file=log.path,
         log_size=log.size,
         last_log_line=lines[-1] if lines else None,
         http_status=view.http_status,
         urls=urls if details.urls is None else details.urls,
-        started_at=ours.started_at if ours else None,
-        adopted=ours.adopted if ours else view.verdict in (Verdict.ORPHAN, Verdict.ADOPTABLE),
-        stand_in=bool(ours and ours.stand_in) or bool(recognised and recognised.stand_in),
-        worktree=ours.worktree if ours else None,
-        branch=ours.branch if ours else None,
+        started_at=record.started_at if record else None,
+        adopted=record.adopted if record else view.verdict is Verdict.ADOPTABLE,
+        stand_in=record.stand_in if record else bool(view.recognised and view.recognised.stand_in),
+        worktree=record.worktree if record else None,
+        branch=record.branch if record else None,
         holders=ports.holders(view.port) if foreign else (),
-        warnings=tuple(warnings),
+        warnings=(*_warnings(spec, view, record), *details.warnings),
         details=details.facts,
+        lines=details.lines,
     )
+
+
+def running_record(spec: ServerSpec, view: View) -> ServerRecord | None:
+    """Return the record of the server that runs, the one it should have if it has none."""
+    if view.verdict in (Verdict.STARTING, Verdict.CONFLICT):
+        return view.record
+    return adoption.record_of(spec, view)
 
 
 def disabled(spec: ServerSpec) -> Status:
@@ -72,17 +73,27 @@ def disabled(spec: ServerSpec) -> Status:
     )
 
 
-def log_file(spec: ServerSpec, record: ServerRecord | None = None) -> LogFile:
-    """Return where the output is: of the server on record, else where the next start puts it."""
-    record = record or state.read(spec.pid_file)
+def log_file(spec: ServerSpec) -> LogFile:
+    """Return where the output is: of the server that runs, else where the next start puts it."""
+    view = look(spec)
+    return _log_file(spec, running_record(spec, view) or view.record, view)
+
+
+def _log_file(spec: ServerSpec, record: ServerRecord | None, view: View) -> LogFile:
+    if record is None and view.verdict is Verdict.ADOPTABLE:
+        return LogFile(None, exists=False, size=None)
     path = record.log_file if record else str(spec.log_file)
     size = logs.size(Path(path)) if path else None
     return LogFile(path, size is not None, size)
 
 
-_ALIVE = frozenset(
-    {Verdict.RUNNING, Verdict.UNRESPONSIVE, Verdict.STARTING, Verdict.CONFLICT, Verdict.ORPHAN}
-)
+def _warnings(spec: ServerSpec, view: View, record: ServerRecord | None) -> Iterator[str]:
+    if record:
+        yield from warnings_of(spec, record)
+    if record and view.verdict is Verdict.CONFLICT:
+        yield f"Our server (pid {record.process.pid}) runs, but not on its port."
+
+
 _STATES = {
     Verdict.RUNNING: "running",
     Verdict.UNRESPONSIVE: "unresponsive",

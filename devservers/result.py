@@ -70,6 +70,8 @@ class Status(NamedTuple):
     warnings: tuple[str, ...] = ()
     details: Mapping[str, object] = {}
     """What only this kind of server has to say, under the contract's names."""
+    lines: tuple[str, ...] = ()
+    """The same for people."""
 
     @property
     def running(self) -> bool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from devservers import launch, ports, process, readiness, state, trouble
+from devservers import adoption, launch, ports, process, readiness, state, trouble
 from devservers.errors import StopFailedError
 from devservers.identity import Identity
 from devservers.launch import Notify, Terms
@@ -123,7 +123,7 @@ def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
 
 def _take_over(spec: ServerSpec, view: View) -> Ensured:
     """Record a running server that is not recorded as it is, and bring it in line with the spec."""
-    record = _record_of(spec, view)
+    record = adoption.record_of(spec, view)
     if record is None:
         return _unrecorded(spec, view)
     changes = spec.reconcile(record.port, record.urls)
@@ -132,37 +132,6 @@ def _take_over(spec: ServerSpec, view: View) -> Ensured:
         state.write(spec.pid_file, record)
     done = _answer(spec, "already-running", record, warnings=changes.warnings)
     return done._replace(added=changes.added)
-
-
-def _record_of(spec: ServerSpec, view: View) -> ServerRecord | None:
-    """Return the record that a running server should have; None if it can't have one."""
-    if view.listener is None:
-        return None
-    process_ = view.listener.process
-    old = view.record
-    if old and view.verdict is Verdict.RUNNING:
-        return old._replace(listener=view.listener)
-    if old and old.listener and old.listener.process == process_:
-        return old._replace(process=process_, listener=view.listener)
-    said = view.recognised or spec.recognise(view.port, process_.pid)
-    facts = ports.holder(process_.pid)
-    since = ports.started_at(process_.pid)
-    argv = facts["cmdline"]
-    return ServerRecord(
-        process=process_,
-        port=view.port,
-        argv=tuple(argv) if isinstance(argv, list) else (),
-        urls=said.urls if said else (),
-        log_file=None,
-        log_offset=0,
-        cwd=str(facts["cwd"] or ""),
-        worktree=None,
-        branch=None,
-        started_at=since or time.time(),
-        listener=view.listener,
-        adopted=True,
-        stand_in=bool(said and said.stand_in),
-    )
 
 
 def _unrecorded(spec: ServerSpec, view: View) -> Ensured:

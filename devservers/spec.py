@@ -21,6 +21,8 @@ class Description(NamedTuple):
     """JSON-ready, under the contract's names."""
     urls: tuple[str, ...] | None = None
     """What the server says that it watches; None where it was not asked."""
+    lines: tuple[str, ...] = ()
+    """The same facts for people."""
     warnings: tuple[str, ...] = ()
 
 

@@ -1,0 +1,48 @@
+"""Adoption: the record of a running server that has none, or one that no longer fits."""
+
+import time
+
+from devservers import ports, process
+from devservers.spec import ServerSpec
+from devservers.state import ServerRecord
+from devservers.verdict import Verdict, View
+
+
+def record_of(spec: ServerSpec, view: View) -> ServerRecord | None:
+    """Return the record that a running server should have; None if it can't have one.
+
+    That is the record on disk where it still fits, brought up to date; else what the listener
+    tells of itself. A server of another user can't be recorded: its processes can't be seen.
+    """
+    if view.listener is None:
+        return None
+    listener = view.listener.process
+    old = view.record
+    if old and view.verdict is Verdict.RUNNING:
+        return old._replace(listener=view.listener)
+    if old and old.listener and old.listener.process == listener:
+        return old._replace(process=listener, listener=view.listener)
+    said = view.recognised or spec.recognise(view.port, listener.pid)
+    facts = ports.holder(listener.pid)
+    since = ports.started_at(listener.pid)
+    argv = facts["cmdline"]
+    return ServerRecord(
+        process=listener,
+        port=view.port,
+        argv=tuple(argv) if isinstance(argv, list) else (),
+        urls=said.urls if said else (),
+        log_file=_own_log(spec, listener.pid),
+        log_offset=0,
+        cwd=str(facts["cwd"] or ""),
+        worktree=None,
+        branch=None,
+        started_at=since or time.time(),
+        listener=view.listener,
+        adopted=True,
+        stand_in=bool(said and said.stand_in),
+    )
+
+
+def _own_log(spec: ServerSpec, pid: int) -> str | None:
+    """Return where a server of ours, whose record is lost, writes; None for anybody else's."""
+    return process.output_file(pid) if process.has_marker(pid, spec.marker) else None
