@@ -14,7 +14,7 @@ FOLLOW_POLL = 0.1  # seconds
 def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
     r"""Yield the text of the last `lines` lines of `path`, in pieces of at most BLOCK bytes.
 
-    Nothing before byte `start` is shown. Bytes that are no UTF-8 are shown as `\\xNN`. Memory does
+    Nothing before byte `start` is shown. Bytes that are no UTF-8 are shown as `\xNN`. Memory does
     not grow with the file, the number of lines or their length. Raises OSError.
     """
     with open(path, "rb") as stream:  # one form for all reads here
@@ -26,7 +26,9 @@ def last_lines(path: Path, lines: int, *, start: int = 0, most: int = 16 * 1024)
     """Return the last `lines` lines after byte `start`, of the last `most` bytes, [] on errors."""
     try:
         start = max(start, path.stat().st_size - most)
-        return "".join(tail(path, lines, start=start)).splitlines()
+        # splitlines knows more ends than \n, such as the \r of a progress bar.
+        found = "".join(tail(path, lines, start=start)).splitlines()
+        return found[max(len(found) - lines, 0) :]
     except OSError:
         return []
 
@@ -48,13 +50,17 @@ def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False)
                     stream.seek(_tail_offset(stream, lines, 0))
                     lines = 1 << 62  # of a file that comes later everything is new
             if stream is not None:
+                replaced = _is_replaced(stream, path)  # asked first: then the rest is complete
                 while block := stream.read(BLOCK):
                     yield decoder.decode(block)
-                if _is_replaced(stream, path):
+                truncated = os.fstat(stream.fileno()).st_size < stream.tell()
+                if replaced or truncated or over:
+                    yield decoder.decode(b"", final=True)
+                if replaced:
                     stream.close()
                     stream = None
                     continue
-                if os.fstat(stream.fileno()).st_size < stream.tell():
+                if truncated:
                     stream.seek(0)
                     continue
             if over:
