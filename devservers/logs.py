@@ -19,7 +19,9 @@ def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
     """
     with open(path, "rb") as stream:  # one form for all reads here
         stream.seek(_tail_offset(stream, lines, start))
-        yield from _decoded(stream)
+        decoder = _decoder()
+        yield from _decoded(stream, decoder)
+        yield decoder.decode(b"", final=True)
 
 
 def last_lines(path: Path, lines: int, *, start: int = 0, most: int = 16 * 1024) -> list[str]:
@@ -40,7 +42,7 @@ def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False)
     rest of the old one. A file that isn't there yet is waited for.
     """
     stream: BinaryIO | None = None
-    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    decoder = _decoder()
     try:
         while True:
             over = ended()
@@ -51,8 +53,7 @@ def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False)
                     lines = 1 << 62  # of a file that comes later everything is new
             if stream is not None:
                 replaced = _is_replaced(stream, path)  # asked first: then the rest is complete
-                while block := stream.read(BLOCK):
-                    yield decoder.decode(block)
+                yield from _decoded(stream, decoder)
                 truncated = os.fstat(stream.fileno()).st_size < stream.tell()
                 if replaced or truncated or over:
                     yield decoder.decode(b"", final=True)
@@ -114,11 +115,13 @@ def _tail_offset(stream: BinaryIO, lines: int, start: int) -> int:
     return min(start, end)
 
 
-def _decoded(stream: BinaryIO) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+def _decoder() -> codecs.IncrementalDecoder:
+    return codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+
+def _decoded(stream: BinaryIO, decoder: codecs.IncrementalDecoder) -> Iterator[str]:
     while block := stream.read(BLOCK):
         yield decoder.decode(block)
-    yield decoder.decode(b"", final=True)
 
 
 def _open(path: Path) -> BinaryIO | None:
