@@ -153,7 +153,10 @@ def _no_unknown(
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # nested just as deeply as could be read
+        return "nested too deeply"
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a message
 
 
@@ -167,7 +170,15 @@ def _is_int(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
+    return isinstance(value, str) and bool(value.strip()) and _is_usable(value)
+
+
+def _is_usable(text: str) -> bool:
+    """Return whether a file name, an argument or a URL can hold `text`.
+
+    JSON can spell half a surrogate pair, which nothing outside Python can hold.
+    """
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _flag(value: Any) -> bool:
@@ -207,8 +218,8 @@ def _text(value: Any) -> str:
 def _words(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise _NotAllowedError("it must be a list of texts, one a word of the command line")
-    if any("\0" in item for item in value):
-        raise _NotAllowedError("no word of a command line can hold a NUL character")
+    if not all(map(_is_usable, value)):
+        raise _NotAllowedError("no word of a command line can hold NUL or half a surrogate pair")
     return tuple(value)
 
 

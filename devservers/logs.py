@@ -14,19 +14,23 @@ FOLLOW_POLL = 0.1  # seconds
 def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
     r"""Yield the text of the last `lines` lines of `path`, in pieces of at most BLOCK bytes.
 
-    Nothing before byte `start` is shown. Bytes that are no UTF-8 are shown as `\\xNN`. Memory does
+    Nothing before byte `start` is shown. Bytes that are no UTF-8 are shown as `\xNN`. Memory does
     not grow with the file, the number of lines or their length. Raises OSError.
     """
     with open(path, "rb") as stream:  # one form for all reads here
         stream.seek(_tail_offset(stream, lines, start))
-        yield from _decoded(stream)
+        decoder = _decoder()
+        yield from _decoded(stream, decoder)
+        yield decoder.decode(b"", final=True)
 
 
 def last_lines(path: Path, lines: int, *, start: int = 0, most: int = 16 * 1024) -> list[str]:
     """Return the last `lines` lines after byte `start`, of the last `most` bytes, [] on errors."""
     try:
         start = max(start, path.stat().st_size - most)
-        return "".join(tail(path, lines, start=start)).splitlines()
+        # splitlines knows more ends than \n, such as the \r of a progress bar.
+        found = "".join(tail(path, lines, start=start)).splitlines()
+        return found[max(len(found) - lines, 0) :]
     except OSError:
         return []
 
@@ -38,7 +42,7 @@ def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False)
     rest of the old one. A file that isn't there yet is waited for.
     """
     stream: BinaryIO | None = None
-    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    decoder = _decoder()
     try:
         while True:
             over = ended()
@@ -48,13 +52,16 @@ def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False)
                     stream.seek(_tail_offset(stream, lines, 0))
                     lines = 1 << 62  # of a file that comes later everything is new
             if stream is not None:
-                while block := stream.read(BLOCK):
-                    yield decoder.decode(block)
-                if _is_replaced(stream, path):
+                replaced = _is_replaced(stream, path)  # asked first: then the rest is complete
+                yield from _decoded(stream, decoder)
+                truncated = os.fstat(stream.fileno()).st_size < stream.tell()
+                if replaced or truncated or over:
+                    yield decoder.decode(b"", final=True)
+                if replaced:
                     stream.close()
                     stream = None
                     continue
-                if os.fstat(stream.fileno()).st_size < stream.tell():
+                if truncated:
                     stream.seek(0)
                     continue
             if over:
@@ -108,11 +115,13 @@ def _tail_offset(stream: BinaryIO, lines: int, start: int) -> int:
     return min(start, end)
 
 
-def _decoded(stream: BinaryIO) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+def _decoder() -> codecs.IncrementalDecoder:
+    return codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+
+def _decoded(stream: BinaryIO, decoder: codecs.IncrementalDecoder) -> Iterator[str]:
     while block := stream.read(BLOCK):
         yield decoder.decode(block)
-    yield decoder.decode(b"", final=True)
 
 
 def _open(path: Path) -> BinaryIO | None:

@@ -14,6 +14,7 @@ from devservers.identity import Identity, Listener
 
 LARGEST_RECORD = 1 << 20  # bytes; ours are below 10 kB
 LARGEST_PID = 1 << 22  # Linux's upper limit (proc(5), pid_max); others are far below
+LONGEST_PID_FILE = 64  # bytes, white space included
 LOCK_POLL = 0.01  # seconds
 
 
@@ -67,9 +68,9 @@ def read(pid_file: Path) -> ServerRecord | None:
 
 def read_pid(pid_file: Path) -> int | None:
     """Return the pid in the pid file, None for anything that isn't one. Raises as `read` does."""
-    data = _read(pid_file, 64)
-    text = (data or b"").strip()
-    if not text.isdigit() or len(text) > len(str(LARGEST_PID)):
+    data = _read(pid_file, LONGEST_PID_FILE + 1) or b""
+    text = data.strip()
+    if len(data) > LONGEST_PID_FILE or not text.isdigit() or len(text) > len(str(LARGEST_PID)):
         return None
     pid = int(text)
     return pid if 1 < pid <= LARGEST_PID else None
@@ -86,14 +87,19 @@ def write(pid_file: Path, record: ServerRecord) -> None:
     The record comes first: a pid file without its record would name a process that nobody can
     tell from a stranger.
     """
+    _check(pid_file)  # before the record is written: all of it or nothing
     text = json.dumps(_to_json(record), indent=1)
     _replace(record_file(pid_file), f"{text}\n")
     _replace(pid_file, f"{record.process.pid}\n")
 
 
 def remove(pid_file: Path, expected: ServerRecord | None) -> None:
-    """Remove pid file and record, unless the record is no longer the one that was read."""
+    """Remove pid file and record, unless the record is no longer the one that was read.
+
+    Raises StateUnusableError if one of them is a link, a folder, or somebody else's.
+    """
     if read(pid_file) == expected:
+        _check(pid_file)
         pid_file.unlink(missing_ok=True)
         record_file(pid_file).unlink(missing_ok=True)
 
@@ -139,8 +145,8 @@ def lock_holder(pid_file: Path) -> LockHolder | None:
     """Return who signed the lock last; the caller checks whether that process is alive."""
     try:
         pid, since, started = lock_file(pid_file).read_text().split(maxsplit=2)
-        return LockHolder(Identity(int(pid), started.strip()), float(since))
-    except (OSError, ValueError):
+        return LockHolder(Identity(int(pid), started.strip()), _number(float(since)))
+    except (OSError, ValueError, TypeError):
         return None
 
 
@@ -225,6 +231,7 @@ def _flag(value: object) -> bool:
 def _text(value: object, least: int = 1) -> str:
     if not isinstance(value, str) or len(value) < least or "\0" in value:
         raise TypeError
+    os.fsencode(value)  # JSON can spell half a surrogate pair, which no path or argument can hold
     return value
 
 

@@ -4,7 +4,6 @@ Read from the files that gitrepository-layout(5) documents instead of asking git
 call, and inside hooks `GIT_DIR` would make git answer for another repository, with status 0.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -36,8 +35,9 @@ def find(folder: Path | None = None) -> Worktree:
         git_dir = _git_dir(top / ".git")
         if git_dir is not None:
             return _worktree(top, git_dir)
-        if _is_git_dir(top):  # inside a bare repository
-            return Worktree(top, top, top, top)
+        if _is_git_dir(top):  # inside a git folder: its worktree is meant, where it has one
+            main = _worktree(top, top).main
+            return Worktree(main, main, top, top)
     return Worktree(start, start)
 
 
@@ -60,7 +60,7 @@ def _worktree(top: Path, git_dir: Path) -> Worktree:
     core = _core_settings(common)
     if core.get("bare", "").lower() in ("true", "yes", "on", "1"):
         main = common
-    elif common == git_dir:
+    elif common == git_dir != top:
         main = top
     elif "worktree" in core:  # a submodule: its git folder lies in that of the repository around it
         main = (common / core["worktree"]).resolve()
@@ -107,8 +107,3 @@ def _read(file: Path) -> str:
             return stream.read(65536).strip()
     except OSError:
         return ""
-
-
-def caller_env() -> dict[str, str]:
-    """Return the caller's environment, cleaned for a server (see clean_env)."""
-    return clean_env(os.environ)
