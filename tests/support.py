@@ -125,9 +125,9 @@ class Processes:
             for process in found:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
-            psutil.wait_procs(found, timeout=2)
             if not found:
                 break
+            until(lambda found=found: not any(map(is_alive, found)))
         for child in self.spawned:
             if child.poll() is None:
                 child.kill()

@@ -260,10 +260,12 @@ def test_adopts_the_listener_when_what_was_spawned_has_died(world: World) -> Non
 
 
 def test_replaces_an_orphan_that_does_not_answer(world: World) -> None:
-    orphan = psutil.Process(world.ok("ensure")["pid"])
+    world.behave("mute")
+    orphan = psutil.Process(world.ok("ensure", "--no-wait")["pid"])
+    until(lambda: accepts(world.port))
     for file in world.state_files():
         file.unlink()
-    orphan.suspend()
+    world.behave()
     done = world.ok("ensure")
     assert done["action"] == "started"
     assert done["pid"] != orphan.pid
