@@ -151,9 +151,9 @@ def answers_late(stand_in, seconds: float) -> None:  # noqa: ANN001
 
 def fork_on_term(stand_in) -> None:  # noqa: ANN001
     def fork(*_) -> None:  # noqa: ANN002
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if os.fork():
             os._exit(0)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
 
     signal.signal(signal.SIGTERM, fork)

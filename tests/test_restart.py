@@ -2,7 +2,7 @@
 
 import psutil
 
-from support import World, is_alive, until
+from support import World, accepts, is_alive, until
 
 
 def test_replaces_the_server(running: World) -> None:
@@ -26,7 +26,7 @@ def test_is_a_start_where_nothing_runs(world: World) -> None:
 def test_replaces_an_unresponsive_server(world: World) -> None:
     world.behave("mute")
     mute = world.ok("ensure", "--no-wait")["pid"]
-    until(lambda: world.ok("status", code=4)["state"] == "unresponsive")
+    until(lambda: accepts(world.port))
     world.behave()
     done = world.ok("restart")
     assert (done["action"], done["pidsKilled"]) == ("restarted", [mute])
