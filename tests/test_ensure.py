@@ -122,8 +122,9 @@ def test_a_stub_without_its_binary_is_named_with_its_remedy(world: World) -> Non
     world.behave("stub")
     error = world.fails("ensure", code=13)
     assert "Inngest CLI binary not found" in error["message"]
-    assert "--ignore-scripts=false" in error["hint"]
-    assert "--allow-build=inngest-cli" in error["hint"]
+    assert "npm rebuild inngest-cli" in error["hint"]
+    assert "pnpm" in error["hint"]
+    world.assert_nothing_left()
 
 
 @pytest.mark.parametrize("behaviours", [("hang",), ("mute",), ("hidden", "setsid", "hang", "deaf")])
