@@ -1,5 +1,6 @@
 """stop: every row of the design's decision table; whom it ends, and whom never."""
 
+import sys
 import time
 
 import psutil
@@ -191,3 +192,12 @@ def test_stops_the_server_on_the_port_it_was_started_on(running: World) -> None:
     done = running.ok("stop")
     assert (done["action"], done["port"]) == ("stopped", running.port)
     running.assert_nothing_left()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_force_reaches_a_listener_on_an_address_that_is_not_asked(world: World) -> None:
+    foreign = world.listener("127.0.0.2")
+    done = world.ok("stop")
+    assert (done["portFree"], done["holders"][0]["pid"]) == (False, foreign.pid)
+    done = world.ok("stop", "--force")
+    assert (done["portFree"], done["pidsKilled"]) == (True, [foreign.pid])
