@@ -35,12 +35,11 @@ def ensured(result: Ensured, title: str, *, watches: bool) -> Rendered:
         "command": result.command,
         "worktree": result.worktree,
         "branch": result.branch,
+        "pidsKilled": result.pids_killed,
         "warnings": result.warnings,
     }
     if watches:
         data |= {"watching": ports_of(result.urls), "added": ports_of(result.added)}
-    if result.action == "restarted" or result.pids_killed:
-        data["pidsKilled"] = result.pids_killed
     name = _name(title, stand_in=result.stand_in)
     lines = [
         f"{name} {_DONE[result.action]}: {result.url}",

@@ -111,10 +111,10 @@ def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
         view = _stop_ours(spec, view)
     if view.verdict in (Verdict.RUNNING, Verdict.ORPHAN, Verdict.ADOPTABLE):
         return _take_over(spec, view)
-    if view.verdict is Verdict.FOREIGN:
-        if not terms.force:
-            raise trouble.port_in_use(spec, view.port)
-        killed = _terminate_holders(spec, view.port, STOP_GRACE)
+    if view.verdict is Verdict.FOREIGN and not terms.force:
+        raise trouble.port_in_use(spec, view.port)
+    if terms.force:  # whatever the verdict: a listener on one address only may not be open to us
+        killed = _terminate_holders(spec, spec.port, STOP_GRACE)
     record = launch.launch(spec, terms)
     warnings = (f"Terminated {_pids(killed)}, which held the port.",) if killed else ()
     action = "started" if terms.wait else "starting"
@@ -174,7 +174,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
         state.remove(spec.pid_file, view.record)
         killed += ended.pids
         forced = forced or ended.forced
-        if force and view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT):
+        if force:
             killed += _terminate_holders(spec, port, grace)
         view = look(spec)
         if view.verdict not in (Verdict.ADOPTABLE, Verdict.ORPHAN):

@@ -1,0 +1,164 @@
+"""A fake inngest-cli, as awkward as the real one and its launchers can be.
+
+    python -I -S fake_cli.py BEHAVIOUR… dev --port 8288 …
+
+What follows `dev` goes to the stand-in. The behaviours before it:
+
+hidden          be npm exec: start the rest behind `sh -c`, and die without taking it along
+setsid          listen in a session of its own
+deaf            ignore SIGTERM and SIGINT
+exit=N          end at once with that status; `say=TEXT` comes first
+say=TEXT        print a line to stderr
+stub            be the package whose install script was not run
+hang            never listen
+mute            listen, accept, never answer
+late=SECONDS    listen at once, answer only then
+slow=SECONDS    listen only then
+gate=FILE       create FILE.waiting, and go on once FILE is there
+moves           serve on another port, as if its own had been taken
+moves-once=FILE the same, but only where FILE isn't there yet; creates it
+noise           print bytes that are no UTF-8
+fork-on-term    on SIGTERM start another process before ending
+dump=FILE       write cwd, argv, session and open descriptors there as JSON
+name=NAME       say in the log under which name it was started, and with which words
+"""
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STAND_IN = Path(__file__).parents[1] / "devservers" / "standin.py"
+
+
+def main(words: list[str]) -> None:
+    split = words.index("dev") if "dev" in words else len(words)
+    behaviours = dict(word.partition("=")[::2] for word in words[:split])
+    rest = words[split:]
+    say(json.dumps({"msg": "fake", "name": behaviours.get("name"), "words": words}))
+    if "hidden" in behaviours:
+        hide([word for word in words[:split] if word != "hidden"], rest)
+    before(behaviours)
+    serve(behaviours, rest)
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def hide(behaviours: list[str], rest: list[str]) -> None:
+    program = [sys.executable, "-I", "-S", __file__, *behaviours, *rest]
+    done = subprocess.run(["/bin/sh", "-c", '"$@"; exit $?', "sh", *program], check=False)
+    raise SystemExit(done.returncode)
+
+
+def before(behaviours: dict[str, str]) -> None:
+    if "stub" in behaviours:
+        say("Error: Inngest CLI binary not found.")
+        raise SystemExit(1)
+    if "say" in behaviours:
+        say(behaviours["say"])
+    if "noise" in behaviours:
+        sys.stdout.buffer.write(b"caf\xe9 \xff\xfe\x00\n")
+        sys.stdout.flush()
+    if "exit" in behaviours:
+        raise SystemExit(int(behaviours["exit"]))
+    if "setsid" in behaviours:
+        if os.getsid(0) == os.getpid() and os.fork():  # its leader can't leave a session
+            while True:
+                signal.pause()
+        os.setsid()
+    if "dump" in behaviours:
+        dump(Path(behaviours["dump"]))
+    if "hang" in behaviours:
+        ignore_signals(behaviours)
+        while True:
+            signal.pause()
+    if "gate" in behaviours:
+        gate = Path(behaviours["gate"])
+        gate.with_name(gate.name + ".waiting").touch()
+        while not gate.exists():
+            time.sleep(0.005)
+    time.sleep(float(behaviours.get("slow", 0)))
+
+
+def dump(file: Path) -> None:
+    descriptors = {}
+    for number in sorted(map(int, os.listdir("/dev/fd"))):  # noqa: PTH208
+        try:
+            found = os.fstat(number)
+        except OSError:  # the one that listed the folder
+            continue
+        descriptors[number] = [found.st_dev, found.st_ino]
+    facts = {"cwd": str(Path.cwd()), "argv": sys.argv, "pid": os.getpid(), "sid": os.getsid(0)}
+    new = file.with_name(file.name + ".new")
+    new.write_text(json.dumps({**facts, "descriptors": descriptors, "environ": dict(os.environ)}))
+    new.replace(file)
+
+
+def ignore_signals(behaviours: dict[str, str]) -> None:
+    if "deaf" in behaviours:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def serve(behaviours: dict[str, str], rest: list[str]) -> None:
+    port = rest.index("--port") + 1
+    ignore_signals(behaviours)
+    if "mute" in behaviours:
+        listener = socket.create_server(("", int(rest[port])))
+        held = []
+        while True:
+            held.append(listener.accept())
+    stand_in = load_stand_in()
+    if "deaf" in behaviours:
+        stand_in.signal.signal = lambda *_: None
+    if "fork-on-term" in behaviours:
+        fork_on_term(stand_in)
+    if "late" in behaviours:
+        answers_late(stand_in, float(behaviours["late"]))
+    once = behaviours.get("moves-once")
+    if "moves" in behaviours or (once and not Path(once).exists()):
+        if once:
+            Path(once).touch()
+        rest[port] = str(int(rest[port]) + 2)
+    stand_in.main(rest)
+
+
+def load_stand_in():  # noqa: ANN201
+    spec = importlib.util.spec_from_file_location("standin", STAND_IN)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["standin"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def answers_late(stand_in, seconds: float) -> None:  # noqa: ANN001
+    serve_forever = stand_in.Server.serve_forever
+
+    def later(self) -> None:  # noqa: ANN001
+        time.sleep(seconds)
+        serve_forever(self)
+
+    stand_in.Server.serve_forever = later
+
+
+def fork_on_term(stand_in) -> None:  # noqa: ANN001
+    def fork(*_) -> None:  # noqa: ANN002
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if os.fork():
+            os._exit(0)
+        time.sleep(600)
+
+    signal.signal(signal.SIGTERM, fork)
+    stand_in.signal.signal = lambda *_: None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,361 @@
+"""What the tests stand on: a scratch world per test, the installed command, and a clean end."""
+
+import contextlib
+import json
+import os
+import random
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import psutil
+
+T = TypeVar("T")
+INV = Path(sys.executable).with_name("inv")
+DEVSERVERS = INV.with_name("devservers")
+FAKE_CLI = Path(__file__).with_name("fake_cli.py")
+STAND_IN = Path(__file__).parents[1] / "devservers" / "standin.py"
+CONFIG = Path(".claude/plugins/workspace-dev-servers/config.json")
+PATIENCE = 20.0  # seconds for what takes milliseconds on an idle machine
+TEST_MARK = "DEVSERVERS_TEST"  # in the environment of everything that a test starts
+PORTS = 6  # the server's, its gateway's, two to move to, two of apps
+FIRST_PORT, LAST_PORT = 10_000, 30_000  # below the ephemeral ranges of Linux and macOS
+
+
+class Ran(NamedTuple):
+    """What a command that has ended left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON object on stdout; anything else there is a failure."""
+        assert self.out.count("\n") == 1, self
+        assert self.out.endswith("\n"), self
+        value = json.loads(self.out)
+        assert isinstance(value, dict), self
+        return value
+
+    @property
+    def error(self) -> Any:
+        """The error object of a failure, whose shape is checked."""
+        assert self.json["action"] == "error", self
+        assert "Traceback" not in self.err, self
+        error = self.json["error"]
+        assert {"code", "message", "hint"} <= error.keys(), self
+        return error
+
+
+def until(condition: Callable[[], T], timeout: float = PATIENCE) -> T:
+    """Return the first true value of `condition`, asked every few milliseconds."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {timeout} s in vain"
+        time.sleep(0.01)
+    return value
+
+
+def accepts(port: int, address: str = "127.0.0.1") -> bool:
+    """Return whether something takes connections there."""
+    with contextlib.suppress(OSError):
+        socket.create_connection((address, port), 0.5).close()
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def claimed_ports() -> Iterator[int]:
+    """Yield the first of PORTS ports in a row that no other test, of any run, has as well.
+
+    UDP ports are the claim: they are another space than TCP's, and die with whoever holds them.
+    """
+    while True:
+        first = random.randrange(FIRST_PORT, LAST_PORT, PORTS)  # noqa: S311
+        with contextlib.ExitStack() as held:
+            try:
+                for port in range(first, first + PORTS):
+                    claim = held.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+                    claim.bind(("127.0.0.1", port))
+                    with socket.socket() as probe:
+                        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                        probe.bind(("", port))
+                    assert not accepts(port, "::1"), "something else on this machine"
+            except (OSError, AssertionError):
+                continue
+            yield first
+            return
+
+
+class Processes:
+    """Everything that one test started, told from all else by a mark in the environment."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+        self.spawned: list[subprocess.Popen[bytes]] = []
+
+    def popen(self, words: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+        """Start a process that is ended with the test at the latest."""
+        child = subprocess.Popen(words, **options)
+        self.spawned.append(child)
+        return child
+
+    def carrying(self, name: str, value: str) -> list[psutil.Process]:
+        """Return the live processes with that environment entry. A zombie is gone."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(name) == value and is_alive(process):
+                    found.append(process)
+        return found
+
+    def end(self) -> list[str]:
+        """End all of them, by identity; return what those were that nobody had spawned here."""
+        own = {child.pid for child in self.spawned}
+        strays: dict[psutil.Process, str] = {}
+        for _ in range(5):  # whoever is killed may have forked just before
+            found = self.carrying(TEST_MARK, self.mark)
+            strays |= {process: describe(process) for process in found if process.pid not in own}
+            for process in found:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            if not found:
+                break
+            until(lambda found=found: not any(map(is_alive, found)))
+        for child in self.spawned:
+            if child.poll() is None:
+                child.kill()
+            child.wait(PATIENCE)
+            for stream in (child.stdin, child.stdout, child.stderr):
+                if stream:
+                    stream.close()
+        return list(strays.values())
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether that very process is there, and no zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def describe(process: psutil.Process) -> str:
+    """Return what a message should say of a process."""
+    with contextlib.suppress(psutil.Error):
+        return f"pid {process.pid}: {' '.join(process.cmdline())}"
+    return f"pid {process.pid}"
+
+
+class World:
+    """A scratch repository with two linked worktrees, its configuration, and the command."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self.apps = [port + PORTS - 2, port + PORTS - 1]
+        self.url = f"http://localhost:{port}"
+        self.pid_file = folder / "state" / "inngest.pid"
+        self.record_file = folder / "state" / "inngest.pid.json"
+        self.lock_file = folder / "state" / "inngest.pid.lock"
+        self.bin = folder / "bin"
+        self.processes = Processes(str(folder))
+        self.started: Any = None  # what ensure answered, in a world that began with it
+        self.leaves_server = False  # a test that means to leave one running says so
+        for name in ("state", "home", "bin", "tmp"):
+            (folder / name).mkdir()
+        self.main = self.repository("main")
+        self.log = self.main / "inngest-system.log"
+        self.a = self.add_worktree("a")
+        self.b = self.add_worktree("b")
+        self.config = self.main / CONFIG
+        self.config.parent.mkdir(parents=True)
+        self.behave()
+
+    # Git
+
+    def git(self, *words: str | Path, cwd: Path | None = None) -> str:
+        """Run git as a user without any settings would."""
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder / "home"), "LC_ALL": "C"}
+        env |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+        for who in ("AUTHOR", "COMMITTER"):
+            env |= {f"GIT_{who}_NAME": "A", f"GIT_{who}_EMAIL": "a@example.com"}
+        command = ["git", "-c", "init.defaultBranch=main", *map(str, words)]
+        done = subprocess.run(
+            command, cwd=cwd or self.folder, env=env, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    def repository(self, name: str) -> Path:
+        """Make a repository with one commit: the one-line tasks.py."""
+        folder = self.folder / name
+        self.git("init", "-q", folder)
+        (folder / "tasks.py").write_text("from devservers.tasks import ns\n")
+        self.git("add", ".", cwd=folder)
+        self.git("commit", "-q", "-m", "Begin", cwd=folder)
+        return folder
+
+    def add_worktree(self, name: str) -> Path:
+        """Add a linked worktree on a branch of the same name."""
+        self.git("worktree", "add", "-q", "-b", name, self.folder / name, cwd=self.main)
+        return self.folder / name
+
+    # Configuration
+
+    def configure(self, *, folder: Path | None = None, **inngest: object) -> None:
+        """Write the configuration file, with this world's own port and files."""
+        own = {"port": self.port, "pidFile": str(self.pid_file)}
+        data = {"nextjs": {"ports": self.apps}, "inngest": {**own, **inngest}}
+        file = self.config if folder is None else folder / CONFIG
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(data))
+
+    def behave(self, *behaviours: str, **inngest: object) -> None:
+        """Let the CLI be the fake one, with these behaviours (see fake_cli.py)."""
+        self.configure(command=self.fake(*behaviours), **inngest)
+
+    @staticmethod
+    def fake(*behaviours: str) -> list[str]:
+        """Return the argv of the fake CLI."""
+        return [sys.executable, "-I", "-S", str(FAKE_CLI), *behaviours]
+
+    def install(self, name: str, *behaviours: str, folder: Path | None = None) -> Path:
+        """Put the fake CLI under `name` on the PATH, or into `folder`."""
+        folder = folder or self.bin
+        folder.mkdir(parents=True, exist_ok=True)
+        script = folder / name
+        words = " ".join(f"'{word}'" for word in self.fake(f"name={name}", *behaviours))
+        script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        return script
+
+    # Commands
+
+    def env(self, more: Mapping[str, str] | None = None, cwd: Path | None = None) -> dict[str, str]:
+        """Return the whole environment of a command: nothing comes from the one who runs tests."""
+        env = {
+            "HOME": str(self.folder / "home"),
+            "TMPDIR": str(self.folder / "tmp"),
+            "PATH": str(self.bin),
+            "PWD": str(cwd or self.main),
+            "LC_ALL": "C.UTF-8",
+            TEST_MARK: self.processes.mark,
+        }
+        env |= {name: value for name, value in os.environ.items() if name.startswith("COV")}
+        return env | dict(more or {})
+
+    def start(
+        self,
+        *words: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        program: Path = INV,
+        **options: Any,
+    ) -> "subprocess.Popen[bytes]":
+        """Start `inv` with these words in a folder (the main worktree), as a shell would."""
+        here = cwd or self.main
+        return self.processes.popen(
+            [str(program), *words],
+            cwd=here,
+            env=self.env(env, here),
+            **{
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                **options,
+            },
+        )
+
+    @staticmethod
+    def result(child: "subprocess.Popen[bytes]", timeout: float = PATIENCE) -> Ran:
+        """Wait for a command; its pipes must close with it, whatever it left running."""
+        out, err = child.communicate(timeout=timeout)
+        return Ran(child.returncode, out.decode(), err.decode())
+
+    def run(self, *words: str, timeout: float = PATIENCE, **options: Any) -> Ran:
+        """Run `inv` with these words to its end. See `start`."""
+        return self.result(self.start(*words, **options), timeout)
+
+    def ok(self, task: str, *words: str, code: int = 0, **options: Any) -> Any:
+        """Run a task with --json, require its exit status, and return its object."""
+        done = self.run(f"inngest.{task}", "--json", *words, **options)
+        assert done.code == code, done
+        assert "Traceback" not in done.err, done
+        return done.json
+
+    def fails(self, task: str, *words: str, code: int, **options: Any) -> Any:
+        """Run a task with --json that must fail with that exit status; return its error."""
+        done = self.run(f"inngest.{task}", "--json", *words, **options)
+        assert done.code == code, done
+        return done.error
+
+    # What is there
+
+    def servers(self) -> list[psutil.Process]:
+        """Return every live process of this world's server, recorded or not."""
+        return self.processes.carrying("DEVSERVERS_SERVER", f"inngest:{self.pid_file}")
+
+    def starts(self) -> int:
+        """Return how many stand-ins have come up, as their log tells."""
+        return self.log_text().count('"msg":"stand-in for the Inngest dev server"')
+
+    def log_text(self) -> str:
+        """Return the whole log, empty where there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.log.read_text(errors="backslashreplace")
+        return ""
+
+    def assert_nothing_left(self) -> None:
+        """Fail unless no process, no pid file, no record and a free port are left."""
+        assert [describe(process) for process in self.servers()] == []
+        assert [file.name for file in self.state_files()] == []
+        assert not accepts(self.port)
+        assert not accepts(self.port, "::1")
+
+    def state_files(self) -> list[Path]:
+        """Return the pid file and whatever lies beside it, but the lock, which stays."""
+        return [file for file in self.pid_file.parent.iterdir() if file != self.lock_file]
+
+    # Others on the machine
+
+    def listener(self, address: str = "127.0.0.1", port: int | None = None) -> psutil.Process:
+        """Start a listener that has nothing to do with Inngest; return it once it listens."""
+        words = [sys.executable, "-I", "-S", "-c", _LISTENER, address, str(port or self.port)]
+        child = self.processes.popen(words, env=self.env(), stdout=subprocess.PIPE)
+        assert child.stdout
+        assert child.stdout.readline() == b"listens\n"
+        return psutil.Process(child.pid)
+
+    def bystander(self) -> psutil.Process:
+        """Start a process that does nothing, and must not be signalled."""
+        words = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"]
+        return psutil.Process(self.processes.popen(words, env=self.env()).pid)
+
+    def inngest_by_hand(self, *words: str) -> psutil.Process:
+        """Start the stand-in as a user would start the CLI, without this package."""
+        command = [sys.executable, "-I", "-S", str(STAND_IN), "dev", "--port", str(self.port)]
+        child = self.processes.popen(
+            [*command, *words], env=self.env(), cwd=self.folder / "home", stdout=subprocess.DEVNULL
+        )
+        until(lambda: accepts(self.port))
+        return psutil.Process(child.pid)
+
+
+_LISTENER = """
+import socket, sys
+address, port = sys.argv[1], int(sys.argv[2])
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+listener = socket.create_server((address, port), family=family)
+print("listens", flush=True)
+while True:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello")
+"""
