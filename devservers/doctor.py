@@ -124,17 +124,17 @@ def _cli(settings: Config, here: Worktree, env: Mapping[str, str]) -> Check:
     done = _run((*argv, "version"), environment, here.main)
     shown = " ".join(argv)
     if done is not None and done.returncode == 0:
-        return Check("cli", ok=True, detail=f"{shown}: {_first_line(done.stdout)}")
+        return Check("cli", ok=True, detail=f"{shown}: {_telling_line(done.stdout)}")
     said = done.stdout if done else f"no answer within {PROGRAM_TIMEOUT:g} s"
     fix = inngest_cli.remedy(said) or f"Run `{shown} version` by hand."
-    return Check("cli", ok=False, detail=f"{shown} can't start: {_first_line(said)}", fix=fix)
+    return Check("cli", ok=False, detail=f"{shown} can't start: {_telling_line(said)}", fix=fix)
 
 
 def _program(name: str, env: Mapping[str, str]) -> Check:
     path = shutil.which(name, path=env.get("PATH", os.defpath))
     done = _run((path, "--version"), env, Path.cwd()) if path else None
     if done is not None and done.returncode == 0:
-        return Check(name, ok=True, detail=f"{path}: {_first_line(done.stdout)}")
+        return Check(name, ok=True, detail=f"{path}: {_telling_line(done.stdout)}")
     if path:
         return Check(name, ok=False, detail=f"{path} can't start", fix=f"Install {name} again.")
     needed = name == "node"
@@ -242,7 +242,8 @@ def _run(
         return None
 
 
-def _first_line(text: str) -> str:
+def _telling_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("npm warn", "npm notice"))]
-    return (telling or lines or ["no output"])[0]
+    errors = [line for line in telling if "error" in line.lower()]
+    return (errors or telling or lines or ["no output"])[0]

@@ -17,7 +17,7 @@ from devservers.places import Place
 from devservers.spec import port_of
 from devservers.worktree import Worktree
 
-PROOF_TIMEOUT = 5.0  # seconds until the server lists what has registered
+PROOF_TIMEOUT = 3.0  # seconds until the server lists what has registered
 HIGHEST_PORT = 65535
 
 
@@ -152,8 +152,12 @@ def serving(
 
 def own_port(config: Config, here: Worktree, by_port: Mapping[int, Place]) -> int | None:
     """Return the port of this worktree's app: where it listens, else what its port file says."""
-    own = [place.port for place in by_port.values() if place.here and place.here.root == here.root]
-    own = [port for port in own if port != config.inngest.port]
+    server = by_port.get(config.inngest.port)  # it listens on more ports, and may work in `here`
+    own = [
+        place.port
+        for place in by_port.values()
+        if place.here and place.here.root == here.root and not (server and place.pid == server.pid)
+    ]
     in_pool = [port for port in own if port in config.nextjs.ports]
     if in_pool or len(own) == 1:
         return (in_pool or own)[0]

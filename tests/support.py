@@ -19,6 +19,7 @@ T = TypeVar("T")
 INV = Path(sys.executable).with_name("inv")
 DEVSERVERS = INV.with_name("devservers")
 FAKE_CLI = Path(__file__).with_name("fake_cli.py")
+FAKE_APP = Path(__file__).with_name("fake_app.py")
 STAND_IN = Path(__file__).parents[1] / "devservers" / "standin.py"
 CONFIG = Path(".claude/plugins/workspace-dev-servers/config.json")
 PATIENCE = 20.0  # seconds for what takes milliseconds on an idle machine
@@ -328,6 +329,18 @@ class World:
         """Start a listener that has nothing to do with Inngest; return it once it listens."""
         words = [sys.executable, "-I", "-S", "-c", _LISTENER, address, str(port or self.port)]
         child = self.processes.popen(words, env=self.env(), stdout=subprocess.PIPE)
+        assert child.stdout
+        assert child.stdout.readline() == b"listens\n"
+        return psutil.Process(child.pid)
+
+    def app(
+        self, port: int, *, cwd: Path, app_id: str = "flowt", behaviour: str = ""
+    ) -> psutil.Process:
+        """Start a fake app of a worktree (see fake_app.py); return it once it listens."""
+        words = [sys.executable, "-I", "-S", str(FAKE_APP), str(port), str(self.port), app_id]
+        child = self.processes.popen(
+            [*words, behaviour], cwd=cwd, env=self.env(), stdout=subprocess.PIPE
+        )
         assert child.stdout
         assert child.stdout.readline() == b"listens\n"
         return psutil.Process(child.pid)

@@ -1,0 +1,74 @@
+"""A fake app: the part of the inngest SDK that the server and this package see.
+
+    python -I -S fake_app.py PORT INNGEST_PORT APP_ID [BEHAVIOUR]
+
+Behaviours: cloud (no INNGEST_DEV), unreachable (its SDK finds no server), elsewhere (it says that
+it registered, but not with this server), error (HTTP 500 without the SDK), no-route (HTTP 404),
+hang (accepts and never answers).
+"""
+
+import http.client
+import json
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+PORT, INNGEST = int(sys.argv[1]), int(sys.argv[2])
+APP_ID, BEHAVIOUR = sys.argv[3], "".join(sys.argv[4:5])
+SDK = {"x-inngest-sdk": "inngest-js:v4.24.0"}
+REFUSALS = {
+    "cloud": (500, {"code": "internal_server_error"}, {"x-inngest-sdk-handled": "true"}),
+    "error": (500, {"oops": True}, {}),
+    "no-route": (404, {}, {}),
+}
+
+
+def register(host: str) -> None:
+    url = f"http://{host}/api/inngest"
+    step = {"id": "step", "name": "step", "runtime": {"type": "http", "url": f"{url}?fnId=f"}}
+    function = {
+        "id": f"{APP_ID}-f",
+        "name": "f",
+        "triggers": [{"event": "x"}],
+        "steps": {"step": step},
+    }
+    body = {"url": url, "appName": APP_ID, "sdk": "js:v4.24.0", "functions": [function]}
+    connection = http.client.HTTPConnection("127.0.0.1", INNGEST, timeout=5)
+    connection.request("POST", "/fn/register", json.dumps(body))
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.answer(200, {"function_count": 1, "mode": "dev"}, SDK)
+
+    def do_PUT(self) -> None:
+        if BEHAVIOUR == "unreachable":
+            self.answer(
+                500, {"message": "Failed to register; fetch failed", "modified": False}, SDK
+            )
+            return
+        if not BEHAVIOUR:
+            register(self.headers["Host"])
+        self.answer(200, {"message": "Successfully registered", "modified": True}, SDK)
+
+    def answer(self, status: int, body: object, headers: dict[str, str]) -> None:
+        while BEHAVIOUR == "hang":
+            time.sleep(1)
+        status, body, headers = REFUSALS.get(BEHAVIOUR, (status, body, headers))
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+
+server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
+server.daemon_threads = True
+sys.stdout.write("listens\n")
+sys.stdout.flush()
+server.serve_forever(0.02)

@@ -1,0 +1,202 @@
+"""apps and sync: which worktree the server really serves, and making it serve this one."""
+
+import http.client
+import json
+import time
+from pathlib import Path
+
+import pytest
+from support import Ran, World
+
+APP_KEYS = {
+    "port", "url", "state", "appId", "functions", "servedBy", "worktree", "branch", "pid", "error",
+}  # fmt: skip
+
+
+def states(world: World) -> dict[int, str]:
+    return {app["port"]: app["state"] for app in world.ok("apps")["apps"]}
+
+
+def app_on(world: World, port: int, **options: Path) -> dict[str, object]:
+    found = {app["port"]: app for app in world.ok("apps", **options)["apps"]}
+    assert isinstance(found[port], dict)
+    return dict(found[port])
+
+
+def poll(port: int) -> None:
+    """Ask an app to register itself, as the server's poll does."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("PUT", "/api/inngest", headers={"Host": f"localhost:{port}"})
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+@pytest.fixture
+def two(running: World) -> World:
+    """Two worktrees with the same app id; that of `b` registered last."""
+    for port, folder in zip(running.apps, (running.a, running.b), strict=True):
+        running.app(port, cwd=folder)
+        poll(port)
+    return running
+
+
+def test_the_last_to_register_is_served_and_shadows_the_other(two: World) -> None:
+    first, second = (app_on(two, port) for port in two.apps)
+    assert first.keys() == APP_KEYS
+    assert (second["state"], second["servedBy"], second["appId"]) == (
+        "served",
+        two.apps[1],
+        "flowt",
+    )
+    assert (second["functions"], second["branch"], second["worktree"]) == (1, "b", str(two.b))
+    assert (first["state"], first["servedBy"], first["appId"]) == ("shadowed", two.apps[1], None)
+    assert (first["branch"], first["worktree"], first["error"]) == ("a", str(two.a), None)
+    assert first["url"] == f"http://localhost:{two.apps[0]}/api/inngest"
+
+
+def test_sync_serves_this_worktree_and_says_whom_it_replaced(two: World) -> None:
+    first, second = two.apps
+    done = two.ok("sync", cwd=two.a)
+    assert done == {
+        "action": "synced",
+        "port": first,
+        "url": f"http://localhost:{first}/api/inngest",
+        "appId": "flowt",
+        "replaced": second,
+    }
+    assert states(two) == {first: "served", second: "shadowed"}
+    again = two.ok("sync", cwd=two.a)
+    assert (again["action"], again["replaced"]) == ("already-synced", None)
+
+
+def test_sync_takes_the_port_that_is_named(two: World) -> None:
+    assert two.ok("sync", f"--port={two.apps[0]}", cwd=two.b)["port"] == two.apps[0]
+
+
+def test_status_says_whether_the_asking_worktree_is_served(two: World) -> None:
+    first, second = two.apps
+    shadowed, served = two.ok("status", cwd=two.a), two.ok("status", cwd=two.b)
+    assert (shadowed["served"], shadowed["servedBy"]) == (False, second)
+    assert (served["served"], served["servedBy"]) == (True, second)
+    nobody = two.ok("status", cwd=two.main)
+    assert (nobody["served"], nobody["servedBy"]) == (None, None)
+    assert (
+        f"NOT served, events run in the app on port {second}"
+        in two.run("inngest.status", cwd=two.a).out
+    )
+    # A shadowed port is watched all the same, and an ensure does not take the service back.
+    assert shadowed["missing"] == []
+    assert shadowed["watching"] == two.apps
+    assert two.ok("ensure", cwd=two.a)["added"] == []
+    assert states(two) == {first: "shadowed", second: "served"}
+
+
+def test_different_app_ids_are_both_served(running: World) -> None:
+    first, second = running.apps
+    running.app(first, cwd=running.a, app_id="one")
+    running.app(second, cwd=running.b, app_id="two")
+    poll(first)
+    poll(second)
+    assert states(running) == {first: "served", second: "served"}
+    assert app_on(running, first)["appId"] == "one"
+
+
+def test_people_get_an_aligned_table_their_own_row_marked_and_the_next_step(two: World) -> None:
+    done = two.run("inngest.apps", cwd=two.a)
+    lines = done.out.splitlines()
+    column = lines[0].index("STATE")
+    assert lines[1][column:].startswith(f"shadowed by {two.apps[1]}")
+    assert lines[2][column:].startswith("served")
+    assert [line[0] for line in lines[1:3]] == ["*", " "]
+    assert "`inv inngest.sync`" in done.out
+    assert "process.env.INNGEST_APP_ID" in done.out
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "state", "error"),
+    [
+        ("no-route", "no-route", None),
+        ("error", "failing", "HTTP 500"),
+        ("cloud", "failing", "cloud mode"),
+        ("unreachable", "failing", ""),
+        ("hang", "failing", "did not answer"),
+    ],
+)
+def test_an_app_that_is_not_served_says_why(
+    running: World, behaviour: str, state: str, error: str | None
+) -> None:
+    port, other = running.apps
+    running.app(port, cwd=running.a, behaviour=behaviour)
+    found = app_on(running, port)
+    assert found["state"] == state
+    assert (found["error"] is None) if error is None else (error in str(found["error"]))
+    assert app_on(running, other)["state"] == "not-listening"
+
+
+def test_apps_are_listed_without_a_server_too(world: World) -> None:
+    world.app(world.apps[0], cwd=world.a)
+    found = app_on(world, world.apps[0])
+    assert (found["state"], found["error"]) == ("failing", "no Inngest server answers")
+
+
+def test_dead_ports_cost_one_time_out_together(running: World) -> None:
+    for port in running.apps:
+        running.app(port, cwd=running.a, behaviour="hang")
+    begun = time.monotonic()
+    assert set(states(running).values()) == {"failing"}
+    assert time.monotonic() - begun < 2 * 2.0, "two time-outs of two seconds"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ("no-route", "is no Inngest endpoint"),
+        ("cloud", "cloud mode"),
+        ("unreachable", "fetch failed"),
+        ("elsewhere", "points to another Inngest"),
+        ("error", "HTTP 500"),
+    ],
+)
+def test_sync_fails_with_the_reason(running: World, behaviour: str, words: str) -> None:
+    running.app(running.apps[0], cwd=running.a, behaviour=behaviour)
+    error = running.fails("sync", code=19, cwd=running.a)
+    assert error["code"] == "not-synced"
+    assert words in error["message"]
+    assert error["hint"]
+
+
+def test_sync_needs_a_server_and_an_app(world: World) -> None:
+    assert "No Inngest dev server" in world.fails("sync", code=19)["message"]
+    world.leaves_server = True
+    world.ok("ensure")
+    assert "Nothing listens in" in world.fails("sync", code=19)["message"]
+    (world.main / ".dev-port").write_text(f"{world.apps[0]}\n")
+    assert f"Nothing listens on port {world.apps[0]}" in world.fails("sync", code=19)["message"]
+    plain: Ran = world.run("inngest.sync")
+    assert plain.code == 19
+    assert plain.err.startswith("error: Nothing listens on port")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "x", "-1"])
+def test_sync_refuses_what_is_no_port(world: World, port: str) -> None:
+    assert world.fails("sync", f"--port={port}", code=1)["code"] == "usage"
+
+
+def test_an_app_beyond_the_pool_is_listed(running: World) -> None:
+    extra = running.port + 3
+    running.app(extra, cwd=running.a, app_id="extra")
+    poll(extra)
+    assert states(running)[extra] == "served"
+    assert extra in running.ok("status")["watching"]
+
+
+def test_disabled_is_honoured(world: World) -> None:
+    world.configure(enabled=False)
+    assert world.ok("apps") == {
+        "action": "disabled", "port": world.port, "apps": [], "warnings": [],
+    }  # fmt: skip
+    assert world.ok("sync")["action"] == "disabled"
+
+
+def test_the_json_of_apps_has_nothing_else_on_stdout(two: World) -> None:
+    assert json.loads(two.run("inngest.apps", "--json").out).keys() == {"apps"}
