@@ -3,6 +3,7 @@
 On Linux /proc is read directly: a warm call needs two small reads and no psutil. Elsewhere psutil.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -159,22 +160,26 @@ def stop(
     `more` is asked for what has been forked meanwhile; it must only name proved members. Each
     identity is proved again right before each signal.
     """
-    targets = dict.fromkeys(processes)
+    members = dict.fromkeys(processes)
+    signalled: dict[Identity, None] = {}
     refused: dict[Identity, None] = {}
     forced = False
     for signal_number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_WAIT)):
         deadline = time.monotonic() + patience
-        pending = [process for process in targets if is_alive(process)]
+        pending = [process for process in members if is_alive(process)]
         while pending:
             forced = forced or signal_number == signal.SIGKILL
-            refused.update(dict.fromkeys(p for p in pending if not _send(p, signal_number)))
-            _await_exit([p for p in pending if p not in refused], deadline)
-            pending = [process for process in more() if process not in targets]
-            targets.update(dict.fromkeys(pending))
-        if not any(is_alive(p) for p in targets if p not in refused):
+            for process in pending:
+                (signalled if _send(process, signal_number) else refused)[process] = None
+            _await_exit([process for process in pending if process not in refused], deadline)
+            pending = [p for p in more() if p not in members and is_alive(p)]
+            members.update(dict.fromkeys(pending))
+            if time.monotonic() >= deadline:
+                break  # something forks faster than it ends
+        if not any(is_alive(process) for process in members if process not in refused):
             break
-    survivors = tuple(process.pid for process in targets if is_alive(process))
-    ended = tuple(process.pid for process in targets if process.pid not in survivors)
+    survivors = tuple(process.pid for process in members if is_alive(process))
+    ended = tuple(process.pid for process in signalled if process.pid not in survivors)
     return Ended(ended, forced, survivors)
 
 
@@ -187,23 +192,31 @@ def _send(process: Identity, signal_number: int) -> bool:
     """Signal that very process; return False if this user may not.
 
     A pidfd names one process for good, so that nothing else can be hit if the pid is used again
-    between the proof and the signal; where there are none, psutil's own check comes closest.
+    between the proof and the signal; where there are none, a proof right before comes closest.
     """
+    fd = _pidfd(process.pid)
     try:
-        if hasattr(os, "pidfd_open"):
-            fd = os.pidfd_open(process.pid)
-            try:
-                if is_alive(process):
-                    signal.pidfd_send_signal(fd, signal_number)
-            finally:
-                os.close(fd)
-        elif is_alive(process):
-            os.kill(process.pid, signal_number)
+        if is_alive(process):
+            if fd is None:
+                os.kill(process.pid, signal_number)
+            else:
+                signal.pidfd_send_signal(fd, signal_number)
     except ProcessLookupError:
         pass
     except PermissionError:
         return False
+    finally:
+        if fd is not None:
+            os.close(fd)
     return True
+
+
+def _pidfd(pid: int) -> int | None:
+    """Return a pidfd; None on macOS, on old kernels, and where seccomp forbids them."""
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            return os.pidfd_open(pid)
+    return None
 
 
 def _is_in(table: Mapping[int, Process], process: Identity) -> bool:
@@ -268,7 +281,7 @@ def _row_from_psutil(pid: int) -> Process | None:
                 return None
             started, parent = f"{process.create_time():.3f}", process.ppid()
         session = os.getsid(pid) if hasattr(os, "getsid") else -1
-    except (psutil.Error, OSError):
+    except (psutil.Error, OSError, ValueError):  # ValueError: no pid can be such a number
         return None
     return Process(Identity(pid, started), parent, session)
 

@@ -14,6 +14,9 @@ POLL = 0.02  # seconds; the real server answers about 100 ms after it is started
 FIRST_NOTE = 2.0  # seconds until a wait is worth a word
 NOTE_EVERY = 10.0  # seconds
 LONGEST_STATUS_LINE = 4096  # bytes
+STATUSES = range(
+    100, 600
+)  # less is half a status, cut off by the time limit or a closed connection
 
 
 def http_status(address: str, port: int, path: str, timeout: float) -> int | None:
@@ -40,8 +43,9 @@ def http_status(address: str, port: int, path: str, timeout: float) -> int | Non
     except OSError:
         return None
     protocol, _, rest = answer.partition(b" ")
-    status = rest[:3]
-    return int(status) if protocol.startswith(b"HTTP/") and status.isdigit() else None
+    digits = rest[:4].strip()  # one more than there are, so that a fourth would be seen
+    status = int(digits) if protocol.startswith(b"HTTP/") and digits.isdigit() else 0
+    return status if status in STATUSES else None
 
 
 def wait(

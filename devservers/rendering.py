@@ -115,7 +115,7 @@ def status(result: Status, title: str, task: str, *, watches: bool) -> Rendered:
         lines += [f"  {line}" for line in result.lines]
     elif result.state != "disabled":
         lines.append(f"  port {result.port}; start it: `inv {task}.ensure`")
-    lines += [f"  held by {holder['name']} (pid {holder['pid']})" for holder in result.holders]
+    lines += [f"  held by {_holder(holder)}" for holder in result.holders]
     if result.log_size is not None:
         lines.append(f"  log: {result.log_file} ({result.log_size} bytes)")
     exit_code = STATUS_EXIT.get(result.state, NOT_RUNNING)
@@ -181,6 +181,12 @@ def _who(pid: int | None, listener_pid: int | None) -> str:
     return (
         f"pid {pid}" if listener_pid in (pid, None) else f"pid {pid}, listener pid {listener_pid}"
     )
+
+
+def _holder(holder: Mapping[str, object]) -> str:
+    if holder["pid"] is None:
+        return "a process of another user"
+    return f"{holder['name'] or 'a process'} (pid {holder['pid']})"
 
 
 def _from(worktree: str, branch: str | None) -> str:
