@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -181,3 +182,12 @@ def test_truncating_the_log_of_a_running_server_leaves_no_hole(world: World) -> 
     url = f"{world.url}/fn/register"
     subprocess.run([sys.executable, "-c", code, url], check=False, capture_output=True)
     assert "\0" not in world.log_text()
+
+
+def test_a_folder_whose_name_is_no_text_can_be_worked_in(world: World) -> None:
+    folder = Path(os.fsdecode(os.fsencode(world.folder) + b"/caf\xe9"))
+    world.git("worktree", "add", "-q", "-b", "cafe", folder, cwd=world.main)
+    world.leaves_server = True
+    assert "started" in world.run("inngest.ensure", cwd=folder).out
+    assert world.ok("ensure", cwd=world.a)["worktree"] == str(folder)
+    assert r"caf\udce9" in world.run("inngest.ensure", cwd=world.a).out
