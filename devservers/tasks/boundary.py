@@ -41,7 +41,8 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
         text = f"{type(error).__name__}: {error}"
         data = {"action": "error", "error": {"code": "internal", "message": text, "hint": None}}
         rendered = Rendered(data, exit_code=1)
-    if not (quiet and not as_json and rendered.data.get("action") == "already-running"):
+    idle = rendered.data.get("action") == "already-running" and not rendered.data.get("added")
+    if as_json or not (quiet and idle):
         _print(rendered, as_json=as_json)
     if rendered.exit_code:
         raise Exit(code=rendered.exit_code)
