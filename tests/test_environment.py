@@ -257,3 +257,12 @@ def test_a_caller_without_standard_streams_is_served_too(world: World) -> None:
     assert is_alive(server)
     assert world.ok("ensure")["pid"] == server.pid
     world.ok("stop")
+
+
+def test_a_folder_whose_name_is_no_text_can_be_worked_in(world: World) -> None:
+    folder = Path(os.fsdecode(os.fsencode(world.folder) + b"/caf\xe9"))
+    world.git("worktree", "add", "-q", "-b", "cafe", folder, cwd=world.main)
+    world.leaves_server = True
+    assert "started" in world.run("inngest.ensure", cwd=folder).out
+    assert world.ok("ensure", cwd=world.a)["worktree"] == str(folder)
+    assert r"caf\udce9" in world.run("inngest.ensure", cwd=world.a).out

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,12 @@ GIGABYTE = 1 << 30
 def test_prints_the_last_lines_and_nothing_else(world: World) -> None:
     lines = [f"line {number}" for number in range(100)]
     world.log.write_text("\n".join(lines) + "\n")
-    for words, count in (((), 50), (("--lines=3",), 3), (("--lines=0",), 0), (("--lines=999",), 100)):
+    for words, count in (
+        ((), 50),
+        (("--lines=3",), 3),
+        (("--lines=0",), 0),
+        (("--lines=999",), 100),
+    ):
         done = world.run("inngest.logs", *words, cwd=world.b)
         assert (done.code, done.err) == (0, "")
         assert done.out.splitlines() == lines[100 - count :]
@@ -65,7 +69,9 @@ def test_shows_bytes_that_are_no_text(world: World) -> None:
 
 def test_shows_them_where_the_terminal_knows_only_ascii(world: World) -> None:
     world.log.write_text("na\u00efve\n", encoding="utf-8")
-    done = world.run("inngest.logs", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+    done = world.run(
+        "inngest.logs", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    )
     assert done.code == 0, done
     assert "Traceback" not in done.err
     assert done.out.startswith("na")
@@ -83,7 +89,11 @@ def test_the_end_of_a_gigabyte_is_read_at_once_and_in_little_memory(
     words = ["/bin/sh", "-c", limited, "sh", str(INV), "inngest.logs", "--lines=2"]
     began = time.monotonic()
     child = world.processes.popen(
-        words, cwd=world.a, env=world.env(cwd=world.a), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        words,
+        cwd=world.a,
+        env=world.env(cwd=world.a),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     done = world.result(child)
     assert (done.code, done.out, done.err) == (0, "last but one\nlast\n", "")
@@ -182,12 +192,3 @@ def test_truncating_the_log_of_a_running_server_leaves_no_hole(world: World) -> 
     url = f"{world.url}/fn/register"
     subprocess.run([sys.executable, "-c", code, url], check=False, capture_output=True)
     assert "\0" not in world.log_text()
-
-
-def test_a_folder_whose_name_is_no_text_can_be_worked_in(world: World) -> None:
-    folder = Path(os.fsdecode(os.fsencode(world.folder) + b"/caf\xe9"))
-    world.git("worktree", "add", "-q", "-b", "cafe", folder, cwd=world.main)
-    world.leaves_server = True
-    assert "started" in world.run("inngest.ensure", cwd=folder).out
-    assert world.ok("ensure", cwd=world.a)["worktree"] == str(folder)
-    assert r"caf\udce9" in world.run("inngest.ensure", cwd=world.a).out
