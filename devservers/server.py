@@ -40,23 +40,23 @@ def ensure(
     spawned and recorded. `force` may terminate a foreign listener on the port. `notify` is told
     what is being waited for. Raises any DevServerError but ConfigInvalidError and NoPortError.
     """
-    if (running := glance(spec)) is not None:
-        return _answer(spec, "already-running", running)
     terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
+    if (running := glance(spec, terms.deadline)) is not None:
+        return _answer(spec, "already-running", running)
     seen: View | None = None
     blocked = False
 
     def attempt() -> Ensured | None:
         nonlocal seen, blocked
-        if (running := glance(spec)) is not None:
+        if (running := glance(spec, terms.deadline)) is not None:
             return _answer(spec, "already-running", running)
-        if seen and wait and (seen := look(spec)).verdict in PENDING:
+        if seen and wait and (seen := look(spec, deadline=terms.deadline)).verdict in PENDING:
             return None  # without the lock, which a restart may want
         with state.lock(spec.pid_file, 0, _me()) as held:
             blocked = not held
             if blocked:
                 return None
-            seen = look(spec)
+            seen = look(spec, deadline=terms.deadline)
             if seen.verdict in PENDING and seen.record:
                 return None if wait else _answer(spec, "starting", seen.record)
             return _settle(spec, seen, terms)

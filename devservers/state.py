@@ -60,8 +60,9 @@ def lock_file(pid_file: Path) -> Path:
 def read(pid_file: Path) -> ServerRecord | None:
     """Return the record; None if there is none, or if it is not one of ours, whole and sane.
 
-    Raises StateUnusableError if the file is a link, a folder, or somebody else's.
+    Raises StateUnusableError if it or the pid file is a link, a folder, or somebody else's.
     """
+    _check(pid_file)
     data = _read(record_file(pid_file), LARGEST_RECORD)
     return None if data is None else parse(data)
 

@@ -1,6 +1,7 @@
 """Verdict: what the record on disk and the live system say together about a declared server."""
 
 import enum
+import math
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from devservers.spec import Recognised, ServerSpec
 from devservers.state import ServerRecord
 
 ANSWER_TIMEOUT = 1.2  # seconds for one HTTP question; status has two for all it asks
+LEAST_PATIENCE = 0.1  # seconds; a server that is well answers in a few milliseconds
 
 
 class Verdict(enum.Enum):
@@ -43,12 +45,13 @@ class View(NamedTuple):
     recognised: Recognised | None = None
 
 
-def glance(spec: ServerSpec) -> ServerRecord | None:
+def glance(spec: ServerSpec, deadline: float = math.inf) -> ServerRecord | None:
     """Return the record if it is proved, at almost no cost, that nothing has to be done.
 
     That is: pid file and record agree, the recorded processes are the very same, the recorded
     listener has the very same socket open, it answers, and it watches all that `spec` asks for.
     No lock, no psutil on Linux, and no cost that grows with the machine's processes or sockets.
+    It is not waited for an answer beyond `deadline`, a monotonic instant.
     """
     record = state.read(spec.pid_file)
     if record is None or record.listener is None or not set(spec.urls) <= set(record.urls):
@@ -57,19 +60,21 @@ def glance(spec: ServerSpec) -> ServerRecord | None:
         return None
     if not _still_listens(record.listener, record.port):
         return None
-    status = _ask(record.listener.address, record.port, spec.health_path)
+    status = _ask(record.listener.address, record.port, spec.health_path, deadline)
     return record if is_answer(spec, status) else None
 
 
-def look(spec: ServerSpec, path: str | None = None) -> View:
+def look(spec: ServerSpec, path: str | None = None, deadline: float = math.inf) -> View:
     """Return what is true now; `path` is asked for instead of the spec's health path.
 
-    Raises StateUnusableError.
+    It is not waited for the answer of a server of ours beyond `deadline`, a monotonic instant; an
+    orphan, which is replaced where it doesn't answer, is always given its time. Raises
+    StateUnusableError.
     """
     path = path or spec.health_path
     record = state.read(spec.pid_file)
     if record is not None and process.is_alive(record.process):
-        return _look_at_ours(spec, record, path)
+        return _look_at_ours(spec, record, path, deadline)
     return _look_at_port(spec, record, path)
 
 
@@ -87,7 +92,7 @@ def is_answer(spec: ServerSpec, status: int | None) -> bool:
     return status is not None and status <= spec.worst_status
 
 
-def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str) -> View:
+def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str, deadline: float) -> View:
     listener = record.listener
     if listener is None or not _still_listens(listener, record.port):
         if not ports.is_open(record.port, spec.host):
@@ -97,7 +102,7 @@ def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str) -> View:
         if listener is None:
             others = ports.listeners(record.port)
             return View(Verdict.CONFLICT if others else Verdict.STARTING, record.port, record)
-    status = _ask(listener.address, record.port, path)
+    status = _ask(listener.address, record.port, path, deadline)
     verdict = Verdict.RUNNING if is_answer(spec, status) else Verdict.UNRESPONSIVE
     return View(verdict, record.port, record, listener, status)
 
@@ -145,8 +150,9 @@ def _listener(found: Socket, identity: Identity) -> Listener:
     return Listener(identity, found.address, found.fd, inode)
 
 
-def _ask(address: str, port: int, path: str) -> int | None:
-    deadline = time.monotonic() + ANSWER_TIMEOUT
+def _ask(address: str, port: int, path: str, deadline: float = math.inf) -> int | None:
+    now = time.monotonic()
+    deadline = min(now + ANSWER_TIMEOUT, max(deadline, now + LEAST_PATIENCE))
     for target in ports.reachable(address):
         status = readiness.http_status(target, port, path, deadline - time.monotonic())
         if status is not None:

@@ -4,16 +4,14 @@ import time
 from datetime import UTC, datetime
 
 import psutil
-import pytest
 
 from support import World, accepts, until
 
 KEYS = {
     "running", "state", "port", "url", "pid", "listenerPid", "pidFile", "logFile", "logSize",
     "lastLogLine", "responsive", "httpStatus", "watching", "startedAt", "uptimeSeconds",
-    "adopted", "standIn", "worktree", "warnings",
+    "adopted", "standIn", "worktree", "warnings", "version", "served", "servedBy", "missing",
 }  # fmt: skip
-LIVE_KEYS = {"version", "served", "servedBy", "missing"}
 
 
 def test_tells_everything_about_a_running_server(running: World) -> None:
@@ -40,16 +38,9 @@ def test_has_every_key_also_where_nothing_runs(world: World) -> None:
     assert (done["running"], done["state"], done["responsive"]) == (False, "stopped", False)
     assert (done["port"], done["url"]) == (world.port, world.url)
     unknown = ("pid", "listenerPid", "logSize", "lastLogLine", "httpStatus", "startedAt")
+    unknown += ("uptimeSeconds", "worktree", "version", "served", "servedBy")
     assert {key: done[key] for key in unknown} == dict.fromkeys(unknown)
     assert done["watching"] == []
-
-
-@pytest.mark.parametrize("state", ["running", "stopped"])
-def test_has_the_keys_that_only_the_live_server_can_fill(world: World, state: str) -> None:
-    if state == "running":
-        world.leaves_server = True
-        world.ok("ensure")
-    assert world.ok("status", code=0 if state == "running" else 3).keys() >= LIVE_KEYS
 
 
 def test_inngest_alone_means_status(running: World) -> None:
@@ -74,7 +65,7 @@ def test_a_server_that_does_not_answer_is_unresponsive_within_two_seconds(runnin
     psutil.Process(running.started["pid"]).suspend()
     began = time.monotonic()
     done = running.ok("status", code=4)
-    assert time.monotonic() - began < 3  # 2 s, and the start of the interpreter
+    assert time.monotonic() - began < 4  # 2 s, and the start of the interpreter
     assert (done["running"], done["state"], done["responsive"]) == (True, "unresponsive", False)
     assert (done["pid"], done["httpStatus"]) == (running.started["pid"], None)
     assert running.run("inngest.status").code == 4

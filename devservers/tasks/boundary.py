@@ -1,5 +1,6 @@
 """The boundary: the one place that prints, and where errors become exit statuses."""
 
+import io
 import json
 import os
 import sys
@@ -21,12 +22,14 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
     With `as_json` stdout carries one JSON object, whatever happens, and everything for people goes
     to stderr. With `quiet` nothing is printed where nothing had to be done.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an ASCII terminal, a path that is no UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         rendered = make()
     except DevServerError as error:
         rendered = rendering.failed(error)
     except KeyboardInterrupt:
-        interrupted = {"code": "interrupted", "message": "Interrupted."}
+        interrupted = {"code": "interrupted", "message": "Interrupted.", "hint": None}
         data = {"action": "error", "error": interrupted}
         rendered = Rendered(data, ("Interrupted.",), exit_code=INTERRUPTED)
     except BrokenPipeError:
@@ -38,7 +41,8 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
         text = f"{type(error).__name__}: {error}"
         data = {"action": "error", "error": {"code": "internal", "message": text, "hint": None}}
         rendered = Rendered(data, exit_code=1)
-    if not (quiet and not as_json and rendered.data.get("action") == "already-running"):
+    idle = rendered.data.get("action") == "already-running" and not rendered.data.get("added")
+    if as_json or not (quiet and idle):
         _print(rendered, as_json=as_json)
     if rendered.exit_code:
         raise Exit(code=rendered.exit_code)
