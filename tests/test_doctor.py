@@ -1,6 +1,7 @@
 """doctor: every precondition with its result, the remedy for what fails, and no secrets."""
 
 import pytest
+
 from support import World
 
 NAMES = {

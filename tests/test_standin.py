@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(60)
 needs_ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
 
 
-def until(condition: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the condition gives
+def until(condition: Callable[[], Any]) -> Any:
     """Return the first truthy answer of `condition`."""
     deadline = time.monotonic() + DEADLINE
     while not (answer := condition()):
@@ -78,7 +78,7 @@ class StandIn:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
-    def request(self, method: str, path: str, **arguments: Any) -> requests.Response:  # noqa: ANN401
+    def request(self, method: str, path: str, **arguments: Any) -> requests.Response:
         url = f"http://127.0.0.1:{self.port}{path}"
         return self.http.request(method, url, timeout=DEADLINE, **arguments)
 
@@ -198,7 +198,7 @@ class AppHandler(BaseHTTPRequestHandler):
         app.calls.append({"path": self.path, **self.body()})
         self.answer(*app.answers[min(len(app.calls), len(app.answers)) - 1])
 
-    def body(self) -> Any:  # noqa: ANN401 - JSON
+    def body(self) -> Any:
         return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
 
     def answer(self, status: int, body: object) -> None:
