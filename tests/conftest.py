@@ -1,18 +1,32 @@
 """Fixtures: a world of its own for each test, with nothing left of it afterwards."""
 
+import compileall
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support import World, claimed_ports
+import devservers
+from support import World, claimed_ports, make_repository
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package once: `inv` would do so on every call, since it writes no bytecode."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(devservers.__file__).parent, quiet=1)
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one commit, to be copied."""
+    return make_repository(tmp_path_factory.mktemp("template") / "repository")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, repository: Path) -> Iterator[World]:
     """A scratch repository with its own port and files; a server that survives is a failure."""
     with claimed_ports() as port:
-        made = World(tmp_path.resolve(), port)
+        made = World(tmp_path.resolve(), port, repository)
         try:
             yield made
         finally:
@@ -23,7 +37,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def running(world: World) -> World:
-    """A world whose server runs, and may still run at the end; `pid` is the server's."""
+    """A world whose server runs, and may still run at the end."""
     world.leaves_server = True
     world.started = world.ok("ensure", cwd=world.a)
     return world

@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import socket
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -154,10 +156,30 @@ def describe(process: psutil.Process) -> str:
     return f"pid {process.pid}"
 
 
+def git(*words: str | Path, cwd: Path) -> None:
+    """Run git as a user without any settings would."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "LC_ALL": "C"}
+    env |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    for who in ("AUTHOR", "COMMITTER"):
+        env |= {f"GIT_{who}_NAME": "A", f"GIT_{who}_EMAIL": "a@example.com"}
+    command = ["git", "-c", "init.defaultBranch=main", *map(str, words)]
+    subprocess.run(command, cwd=cwd, env=env, check=True, capture_output=True)
+
+
+def make_repository(folder: Path) -> Path:
+    """Make a repository with one commit: the one-line tasks.py."""
+    folder.mkdir()
+    git("init", "-q", "--template=", cwd=folder)
+    (folder / "tasks.py").write_text("from devservers.tasks import ns\n")
+    git("add", ".", cwd=folder)
+    git("commit", "-q", "-m", "Begin", cwd=folder)
+    return folder
+
+
 class World:
     """A scratch repository with two linked worktrees, its configuration, and the command."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, repository: Path) -> None:
         self.folder = folder
         self.port = port
         self.apps = [port + PORTS - 2, port + PORTS - 1]
@@ -171,41 +193,29 @@ class World:
         self.leaves_server = False  # a test that means to leave one running says so
         for name in ("state", "home", "bin", "tmp"):
             (folder / name).mkdir()
-        self.main = self.repository("main")
+        self.main = folder / "main"
+        shutil.copytree(repository, self.main)
         self.log = self.main / "inngest-system.log"
-        self.a = self.add_worktree("a")
-        self.b = self.add_worktree("b")
         self.config = self.main / CONFIG
         self.config.parent.mkdir(parents=True)
         self.behave()
 
     # Git
 
-    def git(self, *words: str | Path, cwd: Path | None = None) -> str:
-        """Run git as a user without any settings would."""
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder / "home"), "LC_ALL": "C"}
-        env |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-        for who in ("AUTHOR", "COMMITTER"):
-            env |= {f"GIT_{who}_NAME": "A", f"GIT_{who}_EMAIL": "a@example.com"}
-        command = ["git", "-c", "init.defaultBranch=main", *map(str, words)]
-        done = subprocess.run(
-            command, cwd=cwd or self.folder, env=env, check=True, capture_output=True, text=True
-        )
-        return done.stdout
+    @cached_property
+    def a(self) -> Path:
+        """A linked worktree."""
+        return self.add_worktree(self.folder / "a")
 
-    def repository(self, name: str) -> Path:
-        """Make a repository with one commit: the one-line tasks.py."""
-        folder = self.folder / name
-        self.git("init", "-q", folder)
-        (folder / "tasks.py").write_text("from devservers.tasks import ns\n")
-        self.git("add", ".", cwd=folder)
-        self.git("commit", "-q", "-m", "Begin", cwd=folder)
+    @cached_property
+    def b(self) -> Path:
+        """Another linked worktree."""
+        return self.add_worktree(self.folder / "b")
+
+    def add_worktree(self, folder: Path) -> Path:
+        """Add a linked worktree, on a branch of the folder's name."""
+        git("worktree", "add", "-q", "-b", ascii(folder.name), folder, cwd=self.main)
         return folder
-
-    def add_worktree(self, name: str) -> Path:
-        """Add a linked worktree on a branch of the same name."""
-        self.git("worktree", "add", "-q", "-b", name, self.folder / name, cwd=self.main)
-        return self.folder / name
 
     # Configuration
 

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from support import DEVSERVERS, INV, World, accepts, is_alive, until
+from support import DEVSERVERS, INV, World, accepts, git, is_alive, until
 
 
 def dumped(world: World, *words: str, **options: Any) -> Any:
@@ -143,7 +143,7 @@ def test_an_interrupted_wait_for_another_callers_server_leaves_that_alone(world:
 def test_a_worktree_removed_under_the_server_changes_nothing_for_the_others(
     running: World,
 ) -> None:
-    running.git("worktree", "remove", "--force", running.a, cwd=running.main)
+    git("worktree", "remove", "--force", running.a, cwd=running.main)
     assert not running.a.exists()
     assert Path(psutil.Process(running.started["pid"]).cwd()) == running.main
     for folder in (running.main, running.b):
@@ -158,7 +158,7 @@ def test_a_worktree_inside_the_main_one_is_the_callers_though_invoke_runs_the_pa
     world: World,
 ) -> None:
     nested = world.main / "trees" / "nested"
-    world.git("worktree", "add", "-q", "-b", "nested", nested, cwd=world.main)
+    world.add_worktree(nested)
     (nested / "tasks.py").unlink()
     deeper = nested / "src"
     deeper.mkdir()
@@ -171,7 +171,7 @@ def test_a_worktree_inside_the_main_one_is_the_callers_though_invoke_runs_the_pa
 
 def test_the_configuration_of_a_nested_worktree_is_its_own(world: World) -> None:
     nested = world.main / "nested"
-    world.git("worktree", "add", "-q", "-b", "nested", nested, cwd=world.main)
+    world.add_worktree(nested)
     (nested / "tasks.py").unlink()
     world.configure(folder=nested, enabled=False)
     assert world.ok("ensure", cwd=nested)["action"] == "disabled"
@@ -203,9 +203,9 @@ def test_a_folder_deep_in_a_worktree_stands_for_it(world: World) -> None:
 
 def test_a_worktree_of_a_bare_repository_has_its_server_in_the_bare_folder(world: World) -> None:
     bare = world.folder / "project.git"
-    world.git("clone", "-q", "--bare", world.main, bare)
+    git("clone", "-q", "--bare", world.main, bare, cwd=world.folder)
     tree = world.folder / "tree"
-    world.git("worktree", "add", "-q", "-b", "new", tree, cwd=bare)
+    git("worktree", "add", "-q", "-b", "new", tree, cwd=bare)
     world.configure(folder=tree, command=world.fake())
     done = world.ok("ensure", cwd=tree)
     assert done["worktree"] == str(tree)
@@ -217,9 +217,9 @@ def test_a_worktree_of_a_bare_repository_has_its_server_in_the_bare_folder(world
 
 def test_a_bare_repository_beside_its_worktrees_works_as_well(world: World) -> None:
     project = world.folder / "project"
-    world.git("clone", "-q", "--bare", world.main, project / ".bare")
+    git("clone", "-q", "--bare", world.main, project / ".bare", cwd=world.folder)
     (project / ".git").write_text("gitdir: ./.bare\n")
-    world.git("worktree", "add", "-q", "-b", "new", project / "tree", cwd=project)
+    git("worktree", "add", "-q", "-b", "new", project / "tree", cwd=project)
     world.configure(folder=project / "tree", command=world.fake())
     done = world.ok("ensure", cwd=project / "tree")
     assert done["logFile"] == str(project / ".bare" / "inngest-system.log")
@@ -261,7 +261,7 @@ def test_a_caller_without_standard_streams_is_served_too(world: World) -> None:
 
 def test_a_folder_whose_name_is_no_text_can_be_worked_in(world: World) -> None:
     folder = Path(os.fsdecode(os.fsencode(world.folder) + b"/caf\xe9"))
-    world.git("worktree", "add", "-q", "-b", "cafe", folder, cwd=world.main)
+    world.add_worktree(folder)
     world.leaves_server = True
     assert "started" in world.run("inngest.ensure", cwd=folder).out
     assert world.ok("ensure", cwd=world.a)["worktree"] == str(folder)
