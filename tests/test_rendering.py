@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from devservers import rendering
+from devservers import rendering, rendering_inngest
+from devservers.doctor import Check
+from devservers.inngest_apps import App, Synced
 from devservers.rendering import Rendered
 from devservers.result import Ensured, LogFile, Status, Stopped
 
@@ -21,10 +23,16 @@ STATUS = {
     *("lastLogLine", "responsive", "httpStatus", "watching", "startedAt", "uptimeSeconds"),
     *("version", "adopted", "standIn", "worktree", "served", "servedBy", "missing", "warnings"),
 }
+APP = {
+    *("port", "url", "state", "appId", "functions", "servedBy", "worktree", "branch", "pid"),
+    "error",
+}
+SYNC = {"action", "port", "url", "appId", "replaced"}
+CHECK = {"name", "ok", "detail", "fix"}
 LOGS = {"action", "logFile", "command", "exists", "size"}
 HOLDER = {"pid", "name", "cmdline", "user", "cwd", "since"}
 # What has been added since.
-ADDED_TO_ENSURE = {"branch"}
+ADDED_TO_ENSURE = {"branch", "pidsKilled"}
 ADDED_TO_STOP = {"holders", "warnings"}
 ADDED_TO_STATUS = {"branch", "holders"}
 WATCHED = {"watching", "added", "version", "served", "servedBy", "missing"}  # Inngest's own
@@ -103,10 +111,11 @@ def test_ensure_has_the_keys_of_the_contract(action: str) -> None:
     assert set(ensured(ENSURED._replace(action=action)).data) == ENSURE | ADDED_TO_ENSURE
 
 
-def test_restart_tells_whom_it_ended_also_where_that_was_nobody() -> None:
+@pytest.mark.parametrize("action", ["restarted", "started"])
+def test_restart_tells_whom_it_ended_also_where_that_was_nobody(action: str) -> None:
     for killed in ((), (1, 2)):
-        data = parsed(ensured(ENSURED._replace(action="restarted", pids_killed=killed)))
-        assert set(data) == ENSURE | ADDED_TO_ENSURE | {"pidsKilled"}
+        data = parsed(ensured(ENSURED._replace(action=action, pids_killed=killed)))
+        assert set(data) == ENSURE | ADDED_TO_ENSURE
         assert data["pidsKilled"] == list(killed)
 
 
@@ -133,6 +142,7 @@ def test_ensure_answers_with_the_values_of_the_contract() -> None:
         "worktree": "/repo/wt-a",
         "branch": "feat",
         "added": [5002],
+        "pidsKilled": [],
         "warnings": ["w"],
     }
 
@@ -402,3 +412,113 @@ def test_disabled_is_no_failure() -> None:
 def test_an_instant_is_utc_in_iso_8601() -> None:
     assert rendering.iso(0) == "1970-01-01T00:00:00Z"
     assert rendering.iso(1763819000.9) == "2025-11-22T13:43:20Z"
+
+
+SERVED = App(
+    port=5001,
+    url="http://localhost:5001/api/inngest",
+    state="served",
+    app_id="flowt",
+    functions=3,
+    served_by=5001,
+    worktree="/repo",
+    branch="main",
+    pid=99,
+    error=None,
+)
+SHADOWED = SERVED._replace(
+    port=5002, state="shadowed", app_id=None, worktree="/repo/wt-a", branch="feat", pid=100
+)
+
+
+def test_apps_answers_with_the_values_of_the_contract() -> None:
+    assert parsed(rendering_inngest.apps([SERVED], "/repo")) == {
+        "apps": [
+            {
+                "port": 5001,
+                "url": "http://localhost:5001/api/inngest",
+                "state": "served",
+                "appId": "flowt",
+                "functions": 3,
+                "servedBy": 5001,
+                "worktree": "/repo",
+                "branch": "main",
+                "pid": 99,
+                "error": None,
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize("state", ["served", "shadowed", "failing", "not-listening", "no-route"])
+def test_an_app_has_every_key_in_every_state(state: str) -> None:
+    unknown = App(5003, "http://localhost:5003", state, None, None, None, None, None, None, None)
+    rendered = rendering_inngest.apps([unknown], "/repo")
+    apps = parsed(rendered)["apps"]
+    assert isinstance(apps, list)
+    assert set(apps[0]) == APP
+    assert state in said(rendered.lines)
+    assert "None" not in said(rendered.lines)
+
+
+def test_people_whose_app_is_shadowed_are_told_by_whom_and_what_to_do() -> None:
+    text = said(rendering_inngest.apps([SERVED, SHADOWED], "/repo/wt-a").lines)
+    assert "shadowed by 5001" in text
+    assert "`inv inngest.sync`" in text
+    assert "INNGEST_APP_ID" in text
+
+
+def test_people_whose_app_is_served_are_not_told_to_take_it_back() -> None:
+    text = said(rendering_inngest.apps([SERVED, SHADOWED], "/repo").lines)
+    assert "`inv inngest.sync`" not in text
+    assert "INNGEST_APP_ID" in text
+    assert said(rendering_inngest.apps([SERVED], "/repo").lines).count("\n") == 1
+
+
+def test_an_app_that_fails_says_why() -> None:
+    failing = SERVED._replace(state="failing", error="url_not_found")
+    assert "failing: url_not_found" in said(rendering_inngest.apps([failing], "/repo").lines)
+
+
+@pytest.mark.parametrize(
+    ("action", "replaced", "words"),
+    [
+        ("synced", 5001, "is served from port 5002 now, in place of port 5001"),
+        ("synced", None, "is served from port 5002 now: http"),
+        ("already-synced", None, "on port 5002 is the one that is served already"),
+    ],
+    ids=["replaced", "new", "already"],
+)
+def test_sync_answers_with_the_keys_of_the_contract_and_says_what_changed(
+    action: str, replaced: int | None, words: str
+) -> None:
+    rendered = rendering_inngest.synced(
+        Synced(action, 5002, "http://localhost:5002/api/inngest", "flowt", replaced)
+    )
+    data = parsed(rendered)
+    assert set(data) == SYNC
+    assert (data["action"], data["appId"], data["replaced"]) == (action, "flowt", replaced)
+    assert words in said(rendered.lines)
+    assert rendered.exit_code == 0
+
+
+def test_doctor_answers_with_the_values_of_the_contract() -> None:
+    checks = [Check("cli", ok=True, detail="found"), Check("port", ok=False, detail="d", fix="f")]
+    rendered = rendering_inngest.doctor(checks)
+    assert parsed(rendered) == {
+        "checks": [
+            {"name": "cli", "ok": True, "detail": "found", "fix": None},
+            {"name": "port", "ok": False, "detail": "d", "fix": "f"},
+        ]
+    }
+    assert set(Check._fields) == CHECK
+    text = said(rendered.lines)
+    assert "FAIL port: d\n     fix: f" in text
+    assert "1 of 2 checks failed" in text
+    assert rendered.exit_code == 1
+
+
+def test_where_every_check_holds_all_is_well() -> None:
+    rendered = rendering_inngest.doctor([Check("cli", ok=True, detail="found")])
+    assert rendered.lines[-1] == "All is well."
+    assert rendered.exit_code == 0
