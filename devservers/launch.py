@@ -77,6 +77,7 @@ def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> Serve
         record = _record(spec, argv, child, offset)
         state.write(spec.pid_file, record)
         if terms.wait:
+            ports.preload()  # while the server is booting
             record = _prove(spec, record, child, terms)
             state.write(spec.pid_file, record)
     except BaseException:
@@ -146,13 +147,14 @@ def _prove(
     spec: ServerSpec, record: ServerRecord, child: "Popen[bytes]", terms: Terms
 ) -> ServerRecord:
     """Wait until the port's listener is proved ours and answers; return the record with it."""
-    moved = _MoveWatch(spec, record)
+    moved = MoveWatch(spec, record)
 
     def attempt() -> ServerRecord | None:
         if child.poll() is not None:
             raise trouble.exited(spec, child, record.log_offset)
         if not ports.is_open(spec.port, spec.host):
-            moved.check()
+            if moved.is_seen():
+                raise _MovedError
             return None
         members = process.family((record.process,), spec.marker)
         listener = proved_listener(spec.port, members)
@@ -179,7 +181,7 @@ def _status(spec: ServerSpec, address: str, deadline: float) -> int | None:
     return readiness.http_status(address, spec.port, spec.health_path, patience)
 
 
-class _MoveWatch:
+class MoveWatch:
     """Notices that a server serves another port than it was told to.
 
     The real Inngest does so when its port is taken as it starts (inngest pull request 3837), and
@@ -191,11 +193,13 @@ class _MoveWatch:
         self.spec, self.record = spec, record
         self.next_check = time.monotonic() + MOVE_GRACE / 2
         self.first_seen: float | None = None
+        self.moved = False
 
-    def check(self) -> None:
+    def is_seen(self) -> bool:
+        """Look, at most twice a second; return whether it has been so for MOVE_GRACE seconds."""
         now = time.monotonic()
         if now < self.next_check:
-            return
+            return self.moved
         self.next_check = now + MOVE_GRACE / 2
         members = process.family((self.record.process,), self.spec.marker)
         serves = any(
@@ -208,5 +212,5 @@ class _MoveWatch:
             self.first_seen = None
         elif self.first_seen is None:
             self.first_seen = now
-        elif now - self.first_seen >= MOVE_GRACE and not ports.is_open(self.spec.port):
-            raise _MovedError
+        self.moved = self.first_seen is not None and now - self.first_seen >= MOVE_GRACE
+        return self.moved

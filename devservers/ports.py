@@ -59,6 +59,11 @@ def listening(pids: Iterable[int] | None = None) -> tuple[Socket, ...]:
     return tuple(sockets)
 
 
+def preload() -> None:
+    """Import what `listeners` needs, at a moment when there is something to wait for anyway."""
+    import psutil  # noqa: F401, PLC0415
+
+
 def holder(pid: int | None) -> dict[str, object]:
     """Describe a process as the contract's `holders` do; None where something can't be known."""
     keys = ("pid", "name", "cmdline", "user", "cwd", "since")

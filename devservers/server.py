@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from devservers import adoption, launch, ports, process, readiness, state, trouble
 from devservers.errors import StopFailedError
 from devservers.identity import Identity
-from devservers.launch import Notify, Terms
+from devservers.launch import MoveWatch, Notify, Terms
 from devservers.report import warnings_of
 from devservers.result import Ensured, Stopped
 from devservers.spec import ServerSpec
@@ -43,34 +43,13 @@ def ensure(
     terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
     if (running := glance(spec, terms.deadline)) is not None:
         return _answer(spec, "already-running", running)
-    seen: View | None = None
-    blocked = False
-
-    def attempt() -> Ensured | None:
-        nonlocal seen, blocked
-        if (running := glance(spec, terms.deadline)) is not None:
-            return _answer(spec, "already-running", running)
-        if seen and wait and (seen := look(spec, deadline=terms.deadline)).verdict in PENDING:
-            return None  # without the lock, which a restart may want
-        with state.lock(spec.pid_file, 0, _me()) as held:
-            blocked = not held
-            if blocked:
-                return None
-            seen = look(spec, deadline=terms.deadline)
-            if seen.verdict in PENDING and seen.record:
-                return None if wait else _answer(spec, "starting", seen.record)
-            return _settle(spec, seen, terms)
-
-    found = readiness.wait(
-        attempt, terms.deadline, what=lambda: _awaited(spec, blocked=blocked), notify=notify
-    )
-    if found is None:
-        raise (
-            trouble.lock_timeout(spec, timeout)
-            if blocked
-            else trouble.left_alone(spec, seen, timeout)
-        )
-    return found
+    ensuring = _Ensuring(spec, terms)
+    found = readiness.wait(ensuring.attempt, terms.deadline, what=ensuring.awaited, notify=notify)
+    if found is not None:
+        return found
+    if ensuring.blocked:
+        raise trouble.lock_timeout(spec, timeout)
+    raise trouble.left_alone(spec, ensuring.seen, timeout)
 
 
 def stop(spec: ServerSpec, *, grace: float = STOP_GRACE, force: bool = False) -> Stopped:
@@ -100,6 +79,48 @@ def restart(
         done = _settle(spec, look(spec), terms)
     action = "restarted" if done.action == "started" and stopped.pids_killed else done.action
     return done._replace(action=action, pids_killed=(*stopped.pids_killed, *done.pids_killed))
+
+
+class _Ensuring:
+    """One ensure that found no running server at once, and what it knows from try to try."""
+
+    def __init__(self, spec: ServerSpec, terms: Terms) -> None:
+        self.spec, self.terms = spec, terms
+        self.seen: View | None = None
+        self.moved: MoveWatch | None = None
+        self.blocked = False
+        """The last try found the lock held."""
+
+    def attempt(self) -> Ensured | None:
+        """Return the answer; None while the lock is held or our server does not answer yet."""
+        spec, deadline = self.spec, self.terms.deadline
+        if (running := glance(spec, deadline)) is not None:
+            return _answer(spec, "already-running", running)
+        if self.seen and self.terms.wait and self._is_pending(look(spec, deadline=deadline)):
+            return None  # without the lock, which a restart may want
+        with state.lock(spec.pid_file, 0, _me()) as held:
+            self.blocked = not held
+            if self.blocked:
+                return None
+            seen = look(spec, deadline=deadline)
+            if self._is_pending(seen) and seen.record:
+                return None if self.terms.wait else _answer(spec, "starting", seen.record)
+            if seen.verdict in PENDING:  # it serves another port, and never will its own
+                seen = seen._replace(verdict=Verdict.CONFLICT)
+            return _settle(spec, seen, self.terms)
+
+    def awaited(self) -> str:
+        """Return what is being waited for."""
+        who = state.lock_holder(self.spec.pid_file) if self.blocked else None
+        by = f", which another call (pid {who.process.pid}) is starting or stopping" if who else ""
+        return f"the {self.spec.title} on port {self.spec.port}{by}"
+
+    def _is_pending(self, seen: View) -> bool:
+        self.seen = seen
+        if seen.verdict is Verdict.STARTING and seen.record:
+            self.moved = self.moved or MoveWatch(self.spec, seen.record)
+            return not self.moved.is_seen()
+        return seen.verdict in PENDING
 
 
 def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
@@ -248,12 +269,6 @@ def _answer(
         branch=record.branch,
         warnings=(*warnings_of(spec, record), *warnings),
     )
-
-
-def _awaited(spec: ServerSpec, *, blocked: bool) -> str:
-    who = state.lock_holder(spec.pid_file) if blocked else None
-    by = f", which another call (pid {who.process.pid}) is starting or stopping" if who else ""
-    return f"the {spec.title} on port {spec.port}{by}"
 
 
 @contextmanager

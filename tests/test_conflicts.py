@@ -80,6 +80,19 @@ def test_a_server_that_moved_from_a_port_which_is_free_again_is_started_anew(
     world.assert_nothing_left()
 
 
+def test_a_server_that_moved_and_that_nobody_waited_for_is_put_right(world: World) -> None:
+    world.leaves_server = True
+    world.behave("hidden", f"moves-once={world.folder / 'moved'}")
+    first = world.ok("ensure", "--no-wait")
+    assert first["action"] == "starting"
+    until((world.folder / "moved").exists)
+    done = world.ok("ensure")
+    assert (done["action"], accepts(world.port)) == ("started", True)
+    assert done["pid"] != first["pid"]
+    assert {server.pid for server in world.servers()} >= {done["pid"], done["listenerPid"]}
+    assert world.ok("ensure")["listenerPid"] == done["listenerPid"]
+
+
 def test_a_server_that_always_moves_is_given_up_when_the_time_is_up(world: World) -> None:
     world.behave("moves")
     world.fails("ensure", "--timeout=2", code=14)
