@@ -14,9 +14,7 @@ POLL = 0.02  # seconds; the real server answers about 100 ms after it is started
 FIRST_NOTE = 2.0  # seconds until a wait is worth a word
 NOTE_EVERY = 10.0  # seconds
 LONGEST_STATUS_LINE = 4096  # bytes
-STATUSES = range(
-    100, 600
-)  # less is half a status, cut off by the time limit or a closed connection
+STATUSES = range(100, 600)  # less is half a status: time was up, or the connection closed
 
 
 def http_status(address: str, port: int, path: str, timeout: float) -> int | None:

@@ -83,6 +83,24 @@ def test_a_port_that_is_listened_on_is_open_and_not_free(
     assert not ports.is_free(port)
 
 
+@pytest.mark.parametrize("where", WHERE)
+def test_a_listener_is_noticed_by_a_bind_where_no_connection_reaches_it(
+    stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    port = port_of(listen(stack, where))
+    monkeypatch.setattr(ports, "is_open", lambda *_: False)  # such as behind a packet filter
+    assert not ports.is_free(port)
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_listener_is_noticed_by_a_connection_where_a_bind_beside_it_is_allowed(
+    stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    port = port_of(listen(stack, where))
+    monkeypatch.setattr(ports, "_can_bind", lambda *_: True)  # as on macOS
+    assert not ports.is_free(port)
+
+
 @LINUX
 def test_another_loopback_address_is_found_by_a_bind(stack: contextlib.ExitStack) -> None:
     port = port_of(listen(stack, "127.0.0.2"))

@@ -599,11 +599,14 @@ def spawned(tmp_path: Path, code: str, env: dict[str, str] | None = None) -> int
 def test_a_spawned_server_depends_on_nothing_of_its_callers(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)  # noqa: FBT003 - os has it so
+    own_stdin = os.dup(0)
+    os.dup2(reader, 0)  # a caller whose stdin is a pipe
     try:
         assert spawned(tmp_path, REPORT, {"ONLY": "this"}) == 0
     finally:
-        os.close(reader)
-        os.close(writer)
+        os.dup2(own_stdin, 0)
+        for fd in (own_stdin, reader, writer):
+            os.close(fd)
     facts = json.loads((tmp_path / "log").read_text())
     assert facts["stdin"]
     assert facts["same"]

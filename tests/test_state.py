@@ -163,6 +163,27 @@ def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(pid_file: Pat
     assert not pid_file.is_symlink()
 
 
+def test_a_link_that_comes_back_in_that_very_moment_is_refused(
+    pid_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = pid_file.with_name("victim")
+    victim.write_text("untouched")
+    state.record_file(pid_file).with_name("server.pid.json.new").symlink_to(victim)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    assert "can't be written" in refused(pid_file, "write", RECORD).message
+    assert victim.read_text() == "untouched"
+
+
+def test_a_file_that_another_writer_has_open_is_not_written_to(
+    pid_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = state.record_file(pid_file).with_name("server.pid.json.new")
+    theirs.write_text("another writer's")
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # it came right after
+    refused(pid_file, "write", RECORD)
+    assert theirs.read_text() == "another writer's"
+
+
 def test_a_write_that_fails_half_way_leaves_what_was_there(
     pid_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,13 +530,32 @@ def test_a_lock_that_is_not_there_names_nobody(pid_file: Path) -> None:
 
 
 def test_the_lock_file_is_never_removed_or_replaced(pid_file: Path) -> None:
-    inodes = set()
-    for _ in range(3):
-        with state.lock(pid_file, 0, "mine") as held:
-            assert held
-            inodes.add(state.lock_file(pid_file).stat().st_ino)
-        inodes.add(state.lock_file(pid_file).stat().st_ino)
-    assert len(inodes) == 1
+    with state.lock(pid_file, 0, "mine"):
+        pass
+    with state.lock_file(pid_file).open() as first:  # kept open, its number isn't used again
+        for _ in range(3):
+            with state.lock(pid_file, 0, "mine") as held:
+                assert held
+            assert os.path.samestat(os.fstat(first.fileno()), state.lock_file(pid_file).stat())
+
+
+def test_the_lock_is_asked_for_without_removal_and_without_a_fallback(
+    pid_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import filelock  # noqa: PLC0415 - as where it is used
+
+    asked: dict[str, object] = {}
+
+    class Spy(filelock.FileLock):  # type: ignore[misc, valid-type]
+        def __init__(self, path: Path, **options: object) -> None:
+            asked.update(options)
+            super().__init__(path, **options)
+
+    monkeypatch.setattr(filelock, "FileLock", Spy)
+    with state.lock(pid_file, 0, "mine") as held:
+        assert held
+    assert asked["preserve_lock_file"] is True
+    assert asked["fallback_to_soft"] is False
 
 
 def test_the_lock_is_given_back_when_its_block_fails(pid_file: Path) -> None:

@@ -142,7 +142,7 @@ def bare_as_dot_git(base: Path) -> tuple[Path, Path]:
 
 
 def bare_by_worktree_config(base: Path) -> tuple[Path, Path]:
-    common, linked = bare_named_git(base)
+    common, linked = bare_as_dot_git(base)
     git(common, "config", "extensions.worktreeConfig", "true")
     git(common, "config", "--unset", "core.bare")
     git(common, "config", "--worktree", "core.bare", "true")
@@ -177,7 +177,7 @@ def test_every_place_around_a_bare_repository_has_the_same_main(
     linked = add(common, place)
     other = add(linked, tmp_path / "other", "other")
     places = [linked, other, common, common / "refs"]
-    if layout is not bare_named_git and layout is not bare_by_worktree_config:
+    if layout is not bare_named_git:
         places.append(common.parent)
     assert {find(folder).main for folder in places} == {common}
 
