@@ -4,9 +4,9 @@ Run it by its path, with the words of `inngest dev`; it needs the standard libra
 
     python -I -S standin.py dev --port 8288 --sdk-url http://localhost:3000/api/inngest
 
-It repeats what was measured on inngest-cli 1.45.1 ("the facts" below: the project's inngest-facts),
-the awkward parts included: a taken port is no error, the last to register an app id wins. Where
-the measurements are silent it follows the public source of inngest/inngest, named where it counts.
+It repeats what was measured on inngest-cli 1.45.1 ("the facts" below), the awkward parts included:
+a taken port is no error, the last to register an app id wins. Where the measurements are silent it
+follows the public source of inngest/inngest, named where it counts.
 
 Not imitated: auto-discovery (reported as the flags say, never done), config files and `INNGEST_*`
 variables, the UI, crons, trigger expressions, sleeping and waiting steps, the pauses between
@@ -80,6 +80,10 @@ class Parser(ArgumentParser):
         add("--no-poll", action="store_true", help="poll only the apps that have an error")
         add("--no-discovery", action="store_true", help="nothing: it never discovers apps")
         add("--persist", action="store_true", help="create an empty .inngest/main.db")
+        for flag in ("--tick", "--retry-interval", "--queue-workers", "--log-level", "--config"):
+            add(flag, help="taken as by the original; without effect")
+        for flag in ("--json", "--verbose"):
+            add(flag, action="store_true", help="taken as by the original; without effect")
         add("--version", action="version", version=f"inngest version {VERSION}")
 
     def error(self, message: str) -> NoReturn:
