@@ -7,11 +7,13 @@ spec = inngest.spec(config.load(here.root, here.main), here)
 print(server.ensure(spec).url)
 """
 
-from devservers.errors import DevServerError
-from devservers.report import status
-from devservers.result import Ensured, LogFile, Status, Stopped
-from devservers.server import ensure, restart, stop
-from devservers.spec import ServerSpec
+TYPE_CHECKING = False  # typing's own costs as much as all of Python's start, also on each checkout
+if TYPE_CHECKING:
+    from devservers.errors import DevServerError
+    from devservers.report import status
+    from devservers.result import Ensured, LogFile, Status, Stopped
+    from devservers.server import ensure, restart, stop
+    from devservers.spec import ServerSpec
 
 __all__ = [
     "DevServerError",
@@ -25,3 +27,21 @@ __all__ = [
     "status",
     "stop",
 ]
+
+_HOMES = {
+    "DevServerError": "errors",
+    "ServerSpec": "spec",
+    "ensure": "server",
+    "restart": "server",
+    "status": "report",
+    "stop": "server",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: git hooks need none of them."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - only where a name is used
+
+    return getattr(import_module(f"devservers.{_HOMES.get(name, 'result')}"), name)

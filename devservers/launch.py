@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from subprocess import Popen
 from typing import NamedTuple
 
-from devservers import logs, ports, process, readiness, state, trouble
+from devservers import logs, ports, probe, process, readiness, state, trouble
 from devservers.errors import ServerExitedError, StateUnusableError, StopFailedError
 from devservers.identity import Identity
 from devservers.process import Ended
@@ -163,7 +163,7 @@ def _prove(
             if any(found.pid not in known for found in ports.listeners(spec.port)):
                 raise trouble.port_in_use(spec, spec.port)
             return None
-        for address in ports.reachable(listener.address):
+        for address in probe.reachable(listener.address):
             if is_answer(spec, _status(spec, address, terms.deadline)):
                 return record._replace(listener=listener)
         return None
@@ -178,7 +178,7 @@ def _prove(
 
 def _status(spec: ServerSpec, address: str, deadline: float) -> int | None:
     patience = min(ANSWER_TIMEOUT, max(deadline - time.monotonic(), 0.05))
-    return readiness.http_status(address, spec.port, spec.health_path, patience)
+    return probe.http_status(address, spec.port, spec.health_path, patience)
 
 
 class MoveWatch:
@@ -203,10 +203,10 @@ class MoveWatch:
         self.next_check = now + MOVE_GRACE / 2
         members = process.family((self.record.process,), self.spec.marker)
         serves = any(
-            is_answer(self.spec, readiness.http_status(address, found.port, path, ANSWER_TIMEOUT))
+            is_answer(self.spec, probe.http_status(address, found.port, path, ANSWER_TIMEOUT))
             for path in (self.spec.health_path,)
             for found in ports.listening(pids=[member.pid for member in members])
-            for address in ports.reachable(found.address)[:1]
+            for address in probe.reachable(found.address)[:1]
         )
         if not serves:
             self.first_seen = None

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from devservers.identity import Socket
+from devservers.probe import LOOPBACKS
 
 CONNECT_TIMEOUT = 0.5  # seconds; a listener with a full backlog lets a connection hang
-LOOPBACKS = ("127.0.0.1", "::1")
 EVERY_ADDRESS = ("0.0.0.0", "127.0.0.1", "::", "::1")  # noqa: S104 - to learn whether it is taken
 
 
@@ -97,15 +97,6 @@ def working_directory(pid: int) -> str | None:
     """Return the folder that `pid` works in, None if that can't be known."""
     cwd = holder(pid)["cwd"]
     return cwd if isinstance(cwd, str) else None
-
-
-def reachable(address: str) -> tuple[str, ...]:
-    """Return the addresses to connect to, best first, for a socket that is bound to `address`.
-
-    A socket on `::` takes IPv4 too, and has to where the loopback has no IPv6 (many containers).
-    """
-    every = {"0.0.0.0": LOOPBACKS[:1], "": LOOPBACKS[:1], "::": LOOPBACKS[::-1]}  # noqa: S104
-    return every.get(address, (address,))
 
 
 def _socket(row: Any, pid: int | None) -> Socket | None:

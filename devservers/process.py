@@ -6,16 +6,17 @@ On Linux /proc is read directly: a warm call needs two small reads and no psutil
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from devservers import proc
 from devservers.identity import Identity, Listener
 
-HAS_PROC = sys.platform == "linux"
+if TYPE_CHECKING:
+    import subprocess
+
 POLL = 0.01  # seconds
 KILL_WAIT = 5.0  # seconds after SIGKILL until a process counts as a survivor
 CLOCK_TOLERANCE = 1.0  # seconds; psutil's create_time follows clock changes (psutil #2526, #2541)
@@ -59,17 +60,9 @@ def holds(listener: Listener) -> bool:
     can't be told this way (no /proc, or another user's process).
     """
     return bool(listener.inode) and (
-        socket_inode(listener.process.pid, listener.fd) == listener.inode
+        proc.socket_inode(listener.process.pid, listener.fd) == listener.inode
         and is_alive(listener.process)
     )
-
-
-def socket_inode(pid: int, fd: int) -> str:
-    """Return what that descriptor is, such as `socket:[4242]`; empty where that can't be read."""
-    try:
-        return os.readlink(f"/proc/{pid}/fd/{fd}")
-    except OSError:
-        return ""
 
 
 def output_file(pid: int) -> str | None:
@@ -84,7 +77,7 @@ def output_file(pid: int) -> str | None:
 def has_marker(pid: int, marker: str) -> bool:
     """Return whether `pid` carries `marker` (`NAME=value`) in its environment."""
     wanted = os.fsencode(marker)
-    if HAS_PROC:
+    if proc.HAS_PROC:
         try:
             with open(f"/proc/{pid}/environ", "rb") as stream:  # read for each process
                 return wanted in stream.read().split(b"\0")
@@ -132,6 +125,8 @@ def spawn(
 
     Its output is appended to `log`. Raises OSError if the program can't be executed.
     """
+    import subprocess  # noqa: PLC0415 - 4 ms that a warm call saves
+
     with open(log, "ab", buffering=0) as output:  # "ab" is O_APPEND
         return subprocess.Popen(  # noqa: S603 - argv comes from the user's own configuration
             argv,
@@ -236,7 +231,7 @@ def _ancestry(table: Mapping[int, Process]) -> set[int]:
 
 
 def _same_start(one: str, other: str) -> bool:
-    if HAS_PROC or one == other:
+    if proc.HAS_PROC or one == other:
         return one == other
     try:
         return abs(float(one) - float(other)) <= CLOCK_TOLERANCE
@@ -249,7 +244,7 @@ def _table() -> list[Process]:
 
 
 def _pids() -> list[int]:
-    if HAS_PROC:
+    if proc.HAS_PROC:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - speed
     import psutil  # noqa: PLC0415 - only where there is no /proc
 
@@ -257,17 +252,12 @@ def _pids() -> list[int]:
 
 
 def _row(pid: int) -> Process | None:
-    if not HAS_PROC:
+    if not proc.HAS_PROC:
         return _row_from_psutil(pid)
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:  # read for each process
-            # The name stands in brackets and may hold brackets and spaces itself (proc(5)).
-            fields = stream.read().rpartition(b")")[2].split()
-    except OSError:
+    fields = proc.stat_fields(pid)
+    if fields is None:
         return None
-    if len(fields) < 20 or fields[0] in b"ZX":  # noqa: PLR2004 - the start time is field 22 of all
-        return None
-    identity = Identity(pid, f"{_boot_id()}:{int(fields[19])}")
+    identity = Identity(pid, proc.start_of(fields))
     return Process(identity, parent=int(fields[1]), session=int(fields[3]))
 
 
@@ -284,16 +274,3 @@ def _row_from_psutil(pid: int) -> Process | None:
     except (psutil.Error, OSError, ValueError):  # ValueError: no pid can be such a number
         return None
     return Process(Identity(pid, started), parent, session)
-
-
-_boot_ids: list[str] = []
-
-
-def _boot_id() -> str:
-    if not _boot_ids:
-        try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-                _boot_ids.append(stream.read().strip())
-        except OSError:  # some sandboxes hide /proc/sys; ticks alone then
-            _boot_ids.append("")
-    return _boot_ids[0]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from devservers import ports, process, readiness, state
+from devservers import ports, probe, proc, process, state
 from devservers.identity import Identity, Listener, Socket
 from devservers.spec import Recognised, ServerSpec
 from devservers.state import ServerRecord
@@ -146,15 +146,10 @@ def _still_listens(listener: Listener, port: int) -> bool:
 
 
 def _listener(found: Socket, identity: Identity) -> Listener:
-    inode = process.socket_inode(identity.pid, found.fd)
+    inode = proc.socket_inode(identity.pid, found.fd)
     return Listener(identity, found.address, found.fd, inode)
 
 
 def _ask(address: str, port: int, path: str, deadline: float = math.inf) -> int | None:
-    now = time.monotonic()
-    deadline = min(now + ANSWER_TIMEOUT, max(deadline, now + LEAST_PATIENCE))
-    for target in ports.reachable(address):
-        status = readiness.http_status(target, port, path, deadline - time.monotonic())
-        if status is not None:
-            return status
-    return None
+    patience = min(ANSWER_TIMEOUT, max(deadline - time.monotonic(), LEAST_PATIENCE))
+    return probe.first_status(address, port, path, patience)
