@@ -40,7 +40,7 @@ _boot_ids: list[str] = []
 def _boot_id() -> str:
     if not _boot_ids:
         try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:
                 _boot_ids.append(stream.read().strip())
         except OSError:  # some sandboxes hide /proc/sys; ticks alone then
             _boot_ids.append("")

@@ -11,8 +11,8 @@ from devservers.identity import Identity, Listener, Socket
 from devservers.spec import Recognised, ServerSpec
 from devservers.state import ServerRecord
 
-ANSWER_TIMEOUT = 1.2  # seconds for one HTTP question; status has two for all it asks
 LEAST_PATIENCE = 0.1  # seconds; a server that is well answers in a few milliseconds
+ANSWER_TIMEOUT = probe.TIMEOUT
 
 
 class Verdict(enum.Enum):

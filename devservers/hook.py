@@ -1,0 +1,132 @@
+"""The entry for git hooks, made for being run on every checkout: `devservers-hook`.
+
+It always leaves with 0 (a failing post-checkout makes git report failure for work that it did), it
+prints nothing when all is well and one line on stderr otherwise, and it returns at once: what takes
+longer is done by a detached run of its own, which holds none of git's descriptors.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False  # every import counts here; see receipt
+if TYPE_CHECKING:
+    from devservers.spec import ServerSpec
+    from devservers.worktree import Worktree
+
+USAGE = "devservers-hook [--wait] post-checkout OLD NEW FLAG | post-merge [SQUASH] | ensure"
+EVENTS = {"post-checkout": (0, 3), "post-merge": (0, 1), "ensure": (0,)}  # how many words follow
+OPTIONS = frozenset({"--wait"})
+FILES_ONLY = "0"  # post-checkout's flag: single files, not a branch (githooks(5))
+
+
+def main(words: list[str] | None = None) -> int:
+    """Ensure the servers of the worktree that the caller stands in; return 0, whatever happens."""
+    try:
+        _run(sys.argv[1:] if words is None else words)
+    except KeyboardInterrupt:
+        say("interrupted.")
+    except Exception as error:  # noqa: BLE001 - no defect of ours may fail a checkout
+        say(_in_one_line(error))
+    return 0
+
+
+def say(text: str) -> None:
+    """Print one line on stderr, if there is one: unbuffered, so that nothing can fail later."""
+    line = f"devservers: {' '.join(text.split())}\n"
+    try:
+        if sys.stderr is not None:  # closed by the caller; 2 may be anything by now
+            os.write(2, line.encode(errors="backslashreplace"))
+    except OSError:
+        pass
+
+
+def _run(words: list[str]) -> None:
+    options = {word for word in words if word.startswith("--")}
+    event, *rest = [word for word in words if word not in options] or [""]
+    if not options <= OPTIONS or len(rest) not in EVENTS.get(event, ()):
+        say(f"unusable arguments: {' '.join(words) or 'none'}. Usage: {USAGE}")
+        return
+    # pre-commit hands git's arguments on in variables.
+    flag = rest[2] if len(rest) > 2 else os.environ.get("PRE_COMMIT_CHECKOUT_TYPE")  # noqa: PLR2004
+    if flag == FILES_ONLY:
+        return
+    try:
+        folder = os.getcwd()  # noqa: PTH109 - pathlib costs as much as the rest
+    except FileNotFoundError:
+        say("the working directory is gone: change into one that exists, and try again.")
+        return
+    from devservers import receipt  # noqa: PLC0415 - not for a checkout of files
+
+    if not receipt.is_good(folder, "inngest"):
+        _ensure(folder, wait="--wait" in options)
+
+
+def _ensure(folder: str, *, wait: bool) -> None:
+    from devservers import config, inngest, receipt, state, verdict, worktree  # noqa: PLC0415
+
+    here = worktree.find()
+    rules = (config.__file__, inngest.__file__)  # another release may want something else
+    inputs = receipt.sign([*rules, *map(str, config.candidates(here.root, here.main))])
+    settings = config.load(here.root, here.main)
+    if not settings.inngest.enabled:
+        return
+    spec = inngest.spec(settings, here)
+    inputs += receipt.sign([str(spec.pid_file), str(state.record_file(spec.pid_file))])
+    record = verdict.glance(spec)
+    if record is not None:
+        if here.git_dir and str(here.root) == folder:
+            receipt.write(str(here.git_dir), folder, spec, record, inputs)
+    elif wait:
+        from devservers import server  # noqa: PLC0415 - a warm call has no need of it
+
+        server.ensure(spec)
+    else:
+        _hand_over(spec, here)
+
+
+def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
+    """Start a detached `ensure`, unless it is clear already that it would be in vain."""
+    from devservers import ports, process, worktree  # noqa: PLC0415 - a warm call has no need of it
+
+    doing = "is not running: it is being started"
+    if ports.is_open(spec.port, spec.host):
+        doing = _look_at_holder(spec)
+    if not doing:
+        return
+    spec.command()  # whether there is one: said here, where somebody reads it
+    argv = (sys.executable, "-P", "-m", "devservers.hook", "--wait", "ensure")
+    spec.log_file.parent.mkdir(parents=True, exist_ok=True)
+    env = worktree.clean_env(os.environ)
+    process.let_go(process.spawn(argv, here.root, env, spec.log_file))
+    say(f"the {spec.title} {doing} in the background. Log: {spec.log_file}")
+
+
+def _look_at_holder(spec: "ServerSpec") -> str:
+    """Return what is to be done about whoever has the port; empty if nothing can be. Says so."""
+    from devservers import trouble  # noqa: PLC0415 - only where the port is taken
+    from devservers.verdict import Verdict, look  # noqa: PLC0415
+
+    view = look(spec)
+    if view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT):
+        raise trouble.port_in_use(spec, view.port)
+    if view.verdict is Verdict.UNRESPONSIVE:
+        pid = view.record.process.pid if view.record else "unknown"
+        say(
+            f"the {spec.title} (pid {pid}) runs, but does not answer on port {view.port}. Look at "
+            f"`inv {spec.name}.logs`; `inv {spec.name}.restart` replaces it."
+        )
+        return ""
+    if view.verdict in (Verdict.RUNNING, Verdict.ADOPTABLE, Verdict.ORPHAN):
+        return "runs, and is being taken over"
+    return "is not running: it is being started"
+
+
+def _in_one_line(error: Exception) -> str:
+    message = getattr(error, "message", None)  # a DevServerError; its class costs an import
+    if message is None:
+        return f"{type(error).__name__}: {error} (a defect: `inv inngest.ensure` may tell more)"
+    return f"{message.splitlines()[0]} {getattr(error, 'hint', None) or ''}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
