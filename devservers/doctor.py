@@ -10,7 +10,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from devservers import config, inngest, inngest_apps, inngest_cli, ports, process, state, verdict
+from devservers import (
+    config,
+    inngest,
+    inngest_apps,
+    inngest_cli,
+    ports,
+    probe,
+    process,
+    state,
+    verdict,
+)
 from devservers.config import Config
 from devservers.errors import CliNotFoundError, ConfigInvalidError, StateUnusableError
 from devservers.spec import MARKER, ServerSpec
@@ -88,7 +98,7 @@ def _localhost() -> Check:
         fix = "Add `127.0.0.1 localhost` to /etc/hosts."
         return Check("localhost", ok=False, detail=f"does not resolve: {error}", fix=fix)
     found = sorted({str(row[4][0]) for row in rows})
-    good = any(address in ports.LOOPBACKS for address in found)
+    good = any(address in probe.LOOPBACKS for address in found)
     cure = None if good else "Let localhost mean 127.0.0.1 in /etc/hosts."
     return Check("localhost", ok=good, detail=f"resolves to {', '.join(found)}", fix=cure)
 
