@@ -101,3 +101,10 @@ class NotSyncedError(DevServerError):
 
     code = "not-synced"
     exit_code = 19
+
+
+class HooksUnusableError(DevServerError):
+    """git's hooks can't be found, read or changed."""
+
+    code = "hooks-unusable"
+    exit_code = 20

@@ -2,9 +2,11 @@
 
 from invoke.collection import Collection
 
+from devservers.tasks import hooks as _hooks
 from devservers.tasks import inngest as _inngest
 
+hooks = _hooks.collection
 inngest = _inngest.collection
-ns = Collection(inngest)
+ns = Collection(inngest, hooks)
 
-__all__ = ["inngest", "ns"]
+__all__ = ["hooks", "inngest", "ns"]
