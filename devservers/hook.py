@@ -77,7 +77,7 @@ def _ensure(folder: str, *, wait: bool) -> None:
         if here.git_dir and str(here.root) == folder:
             receipt.write(str(here.git_dir), folder, spec, record, inputs)
     elif wait:
-        from devservers import server  # noqa: PLC0415 - a warm call has no need of it
+        from devservers import server  # noqa: PLC0415 - not for a warm call
 
         server.ensure(spec)
     else:
@@ -86,8 +86,9 @@ def _ensure(folder: str, *, wait: bool) -> None:
 
 def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     """Start a detached `ensure`, unless it is clear already that it would be in vain."""
-    from devservers import ports, process, worktree  # noqa: PLC0415 - a warm call has no need of it
+    from devservers import ports, process, state, worktree  # noqa: PLC0415 - not for a warm call
 
+    state.read_pid(spec.pid_file)  # raises where it can't be used, as command() does below
     doing = "is not running: it is being started"
     if ports.is_open(spec.port, spec.host):
         doing = _look_at_holder(spec)

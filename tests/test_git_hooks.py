@@ -1,0 +1,349 @@
+"""hooks.install, hooks.uninstall and hooks.status, and what git does with them."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hooking import detached, put_hook, run_git, settle
+from support import World, accepts, until
+
+from devservers import githooks, hookfile, worktree
+from devservers.errors import HooksUnusableError
+
+BOTH = ("post-checkout", "post-merge")
+SH = "#!/bin/sh\n"
+RECORD = 'echo "$0 $*" >> "$HOME/ran"\n'
+KEYS = {"action", "folder", "hooksPath", "hooks", "warnings"}
+
+
+def hooks(world: World, task: str, cwd: Path | None = None) -> Any:  # noqa: ANN401 - JSON
+    done = world.run(f"hooks.{task}", "--json", cwd=cwd, env=_git_env())
+    assert done.code == 0, done
+    assert done.json.keys() == KEYS
+    return done.json
+
+
+def _git_env() -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin:/usr/local/bin", "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+def states(answer: Any) -> set[str]:  # noqa: ANN401 - JSON
+    return {hook["state"] for hook in answer["hooks"]}
+
+
+def ran(world: World) -> list[str]:
+    file = world.folder / "home" / "ran"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes | str]]:
+    """Return what is in a folder: modes, contents, links."""
+    return {
+        file.name: (
+            file.lstat().st_mode,
+            os.readlink(file) if file.is_symlink() else file.read_bytes(),
+        )
+        for file in folder.iterdir()
+    }
+
+
+def test_installs_both_hooks_once(world: World) -> None:
+    folder = world.main / ".git" / "hooks"
+    assert states(hooks(world, "status")) == {"absent"}
+    first = hooks(world, "install", cwd=world.a)
+    assert (first["action"], first["folder"], first["hooksPath"]) == (
+        "installed",
+        str(folder),
+        False,
+    )
+    assert [(hook["name"], hook["state"], hook["chained"]) for hook in first["hooks"]] == [
+        (event, "installed", False) for event in BOTH
+    ]
+    assert all(os.access(folder / event, os.X_OK) for event in BOTH)
+    before = tree(folder)
+    assert hooks(world, "install")["action"] == "unchanged"
+    assert tree(folder) == before
+
+
+def test_uninstalls_what_it_installed_and_nothing_else(world: World) -> None:
+    folder = world.main / ".git" / "hooks"
+    before = tree(folder)
+    hooks(world, "install")
+    assert hooks(world, "uninstall", cwd=world.b)["action"] == "uninstalled"
+    assert tree(folder) == before
+    assert hooks(world, "uninstall")["action"] == "unchanged"
+
+
+def test_tells_people_where_and_what(world: World) -> None:
+    done = world.run("hooks.install", env=_git_env())
+    assert (done.code, done.err) == (0, "")
+    assert all(word in done.out for word in (str(world.main / ".git/hooks"), *BOTH, "installed"))
+    assert world.run("hooks", env=_git_env()).out == done.out
+
+
+def test_git_starts_the_server_on_a_checkout_in_a_linked_worktree(world: World) -> None:
+    hooks(world, "install")
+    done = run_git(world, "checkout", "-b", "new", cwd=world.a)
+    assert done.code == 0, done
+    assert "devservers: the Inngest dev server is not running" in done.err
+    settle(world)
+    assert world.ok("status")["worktree"] == str(world.a)
+    again = run_git(world, "checkout", "a", cwd=world.a)
+    assert (again.code, "devservers" in again.err) == (0, False)
+    world.ok("stop")
+
+
+def test_git_starts_the_server_on_worktree_add_and_on_merge(world: World) -> None:
+    hooks(world, "install")
+    done = run_git(world, "worktree", "add", world.folder / "c", cwd=world.main)
+    assert done.code == 0, done
+    assert "being started" in done.err
+    settle(world)
+    assert world.ok("status")["worktree"] == str(world.folder / "c")
+    world.ok("stop")
+    run_git(world, "commit", "--allow-empty", "-m", "More", cwd=world.b)
+    done = run_git(world, "merge", "b", cwd=world.main)
+    assert (done.code, "being started" in done.err) == (0, True), done
+    settle(world)
+    world.ok("stop")
+
+
+def test_a_checkout_of_files_starts_nothing(world: World) -> None:
+    hooks(world, "install")
+    assert run_git(world, "checkout", "--", "tasks.py", cwd=world.a).err == ""
+    world.assert_nothing_left()
+
+
+def test_trouble_fails_no_checkout(world: World) -> None:
+    hooks(world, "install")
+    world.config.write_text("{")
+    done = run_git(world, "worktree", "add", world.folder / "c", cwd=world.main)
+    assert done.code == 0
+    assert "not valid JSON" in done.err
+
+
+def test_a_bare_repository_with_worktrees_around_it(world: World) -> None:
+    bare, tree_ = world.folder / "all" / ".bare", world.folder / "all" / "trunk"
+    world.git("clone", "-q", "--bare", world.main, bare)
+    world.git("worktree", "add", "-q", tree_, cwd=bare)
+    world.configure(folder=tree_, command=world.fake())
+    answer = hooks(world, "install", cwd=tree_)
+    assert answer["folder"] == str(bare / "hooks")
+    done = run_git(world, "checkout", "-b", "x", cwd=tree_)
+    assert (done.code, "being started" in done.err) == (0, True), done
+    settle(world)
+    assert world.ok("status", cwd=tree_)["worktree"] == str(tree_)
+    world.ok("stop", cwd=tree_)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_follows_core_hooks_path(world: World, relative: bool) -> None:  # noqa: FBT001
+    folder = world.main / "team"
+    world.git("config", "core.hooksPath", "team" if relative else folder, cwd=world.main)
+    answer = hooks(world, "install")
+    assert (answer["folder"], answer["hooksPath"]) == (str(folder), True)
+    assert any("core.hooksPath" in warning for warning in answer["warnings"])
+    done = run_git(world, "checkout", "-b", "x", cwd=world.main)
+    assert "being started" in done.err
+    settle(world)
+    hooks(world, "uninstall")
+    assert list(folder.iterdir()) == []
+    world.ok("stop")
+
+
+def test_warns_where_core_hooks_path_holds_for_every_repository(world: World) -> None:
+    (world.folder / "home" / ".gitconfig").write_text(f"[core]\nhooksPath = {world.folder}/all\n")
+    (warning,) = hooks(world, "install")["warnings"]
+    assert "every repository" in warning
+
+
+def test_git_variables_of_a_caller_do_not_mislead_it(world: World) -> None:
+    other = world.repository("other")
+    env = _git_env() | {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other)}
+    done = world.run("hooks.install", "--json", cwd=world.a, env=env)
+    assert done.json["folder"] == str(world.main / ".git" / "hooks")
+
+
+# Beside other hooks
+
+
+@pytest.mark.parametrize(
+    ("shebang", "status"),
+    [("#!/bin/sh", 0), ("#!/bin/sh -e", 0), ("#!/usr/bin/env bash", 3), ("#! /bin/bash", 1)],
+)
+def test_keeps_a_shell_hook_with_its_status_output_and_arguments(
+    running: World, shebang: str, status: int
+) -> None:
+    file = running.main / ".git" / "hooks" / "post-checkout"
+    text = f"{shebang}\nset -u\necho theirs >&2\n{RECORD}exit {status}\n"
+    put_hook(file, text, 0o750)
+    alone = run_git(running, "checkout", "-b", "one", cwd=running.a)
+    answer = hooks(running, "install")
+    assert [hook["chained"] for hook in answer["hooks"]] == [True, False]
+    both = run_git(running, "checkout", "a", cwd=running.a)
+    assert alone.code == both.code == min(status, 1)  # git makes 1 of every failure
+    assert alone.err.replace("a new branch 'one'", "branch 'a'") == both.err
+    first, second = ran(running)
+    assert first == second
+    direct = running.run("a", "b", "1", program=file, cwd=running.a, env=_git_env())
+    assert (direct.code, direct.err) == (status, "theirs\n")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o750
+    hooks(running, "uninstall")
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("name", ["python", "link", "switched off"])
+def test_moves_aside_what_takes_no_block_and_calls_it(running: World, name: str) -> None:
+    file = running.main / ".git" / "hooks" / "post-checkout"
+    if name == "link":
+        put_hook(running.main / "scripts" / "hook", f"{SH}{RECORD}exit 3\n")
+        file.symlink_to("../../scripts/hook")
+    elif name == "python":
+        code = "import os, sys\nopen(os.environ['HOME'] + '/ran', 'a').write('x\\n')\nsys.exit(3)\n"
+        put_hook(file, f"#!{sys.executable}\n{code}")
+    else:
+        put_hook(file, f"{SH}{RECORD}exit 3\n", 0o644)
+    before = tree(file.parent)
+    hooks(running, "install")
+    assert hooks(running, "install")["action"] == "unchanged"
+    done = run_git(running, "checkout", "-b", "one", cwd=running.a)
+    expected = (0, 0) if name == "switched off" else (1, 1)
+    assert (done.code, len(ran(running))) == expected, done
+    hooks(running, "uninstall")
+    assert tree(file.parent) == before
+
+
+def test_renews_its_part_for_another_interpreter(world: World) -> None:
+    file = put_hook(world.main / ".git" / "hooks" / "post-merge", f"{SH}echo theirs\n")
+    here = worktree.find(world.main)
+    githooks.install(here, "/old/python")
+    assert "/old/python" in file.read_text()
+    assert githooks.install(here, "/new/python").action == "installed"
+    assert "/old/python" not in file.read_text()
+    assert file.read_text().count(hookfile.BEGIN) == 1
+    assert file.read_text().endswith("echo theirs\n")
+
+
+def test_keeps_what_somebody_added_to_its_file(world: World) -> None:
+    hooks(world, "install")
+    file = world.main / ".git" / "hooks" / "post-merge"
+    file.write_text(file.read_text() + "echo mine\n")
+    hooks(world, "uninstall")
+    assert file.read_text() == f"{SH}echo mine\n"
+
+
+def test_leaves_pre_commits_own_hook_alone_and_names_it(world: World) -> None:
+    text = f"{SH}# File generated by pre-commit: https://pre-commit.com\nexit 0\n"
+    file = put_hook(world.main / ".git" / "hooks" / "post-checkout", text)
+    answer = hooks(world, "install")
+    assert [hook["state"] for hook in answer["hooks"]] == ["pre-commit", "installed"]
+    assert "pre-commit" in " ".join(answer["warnings"])
+    assert "inngest-ensure" in " ".join(answer["warnings"])
+    hooks(world, "uninstall")
+    assert file.read_text() == text
+
+
+def test_knows_its_part_where_pre_commit_has_moved_it(world: World) -> None:
+    hooks(world, "install")
+    file = world.main / ".git" / "hooks" / "post-checkout"
+    legacy = file.replace(file.with_name("post-checkout.legacy"))
+    put_hook(file, f"{SH}# File generated by pre-commit\n")
+    assert states(hooks(world, "status")) == {"installed"}
+    hooks(world, "uninstall")
+    assert not legacy.exists()
+    assert file.exists()
+
+
+# Without the environment it was installed from
+
+
+def _run_block(world: World, python: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    file = put_hook(world.folder / "hook", f"{SH}{hookfile.block('ensure', python)}echo after\n")
+    whole = world.env({"PATH": "/usr/bin:/bin", **env})
+    return subprocess.run(
+        [file], cwd=world.a, env=whole, capture_output=True, text=True, check=True, timeout=20
+    )
+
+
+def test_calls_the_interpreter_it_was_installed_with(running: World) -> None:
+    done = _run_block(running, sys.executable)
+    assert (done.stdout, done.stderr) == ("after\n", "")
+
+
+def test_calls_the_hook_on_the_path_where_the_interpreter_is_gone(world: World) -> None:
+    put_hook(world.bin / "devservers-hook", f'{SH}echo "called $*"\nexit 1\n')
+    for python in ("/gone/python", "/usr/bin/false"):
+        done = _run_block(world, python, PATH=f"{world.bin}:/usr/bin:/bin")
+        assert (done.stdout, done.stderr) == ("called ensure\nafter\n", "")
+
+
+def test_is_silent_where_nothing_is_left_to_call(world: World) -> None:
+    for python in ("/gone/python", "/gone/it's/$HOME python"):
+        done = _run_block(world, python)
+        assert (done.stdout, done.stderr) == ("after\n", "")
+    assert not accepts(world.port)
+
+
+def test_is_silent_where_the_package_is_gone(world: World) -> None:
+    put_hook(world.folder / "it's" / "python", f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    done = _run_block(world, str(world.folder / "it's" / "python"))
+    assert (done.stdout, done.stderr) == ("after\n", "")
+
+
+def test_warns_of_an_interpreter_that_goes_with_its_worktree(world: World) -> None:
+    own = str(world.a / ".venv" / "bin" / "python")
+    (warning,) = githooks.install(worktree.find(world.a), own).warnings
+    assert own in warning
+    assert githooks.install(worktree.find(world.main), own).warnings == ()
+
+
+# Failures
+
+
+def test_outside_git_it_says_so(world: World) -> None:
+    outside = world.folder / "home"
+    done = world.run("hooks.install", "--json", cwd=outside, env=_git_env(), program=_devservers())
+    assert done.code == 20
+    assert done.error["code"] == "hooks-unusable"
+    assert str(outside) in done.error["message"]
+
+
+def _devservers() -> Path:
+    return Path(sys.executable).with_name("devservers")
+
+
+def test_without_git_it_says_so(world: World) -> None:
+    done = world.run("hooks.install", "--json", env={"PATH": "/nowhere"})
+    assert (done.code, "git can't be run" in done.error["message"]) == (20, True)
+
+
+def test_a_folder_in_the_place_of_a_hook_is_left_alone(world: World) -> None:
+    (world.main / ".git" / "hooks" / "post-merge").mkdir()
+    with pytest.raises(HooksUnusableError, match="post-merge can't be read"):
+        githooks.status(worktree.find(world.main))
+
+
+def test_does_not_overwrite_what_it_moved_aside_before(world: World) -> None:
+    file = put_hook(world.main / ".git" / "hooks" / "post-merge", "#!/usr/bin/python3\n")
+    aside = put_hook(file.with_name(file.name + hookfile.ASIDE), "precious")
+    with pytest.raises(HooksUnusableError, match=r"before-devservers"):
+        githooks.install(worktree.find(world.main))
+    assert aside.read_text() == "precious"
+    assert json.dumps(file.read_text()) == '"#!/usr/bin/python3\\n"'
+
+
+def test_a_hook_that_is_cold_holds_no_output_of_gits(world: World) -> None:
+    gate = world.folder / "gate"
+    world.behave(f"gate={gate}")
+    hooks(world, "install")
+    done = run_git(world, "checkout", "-b", "new", cwd=world.a)  # waits for the pipes to close
+    assert done.code == 0
+    until(lambda: detached(world))
+    gate.touch()
+    settle(world)
+    world.ok("stop")

@@ -1,0 +1,388 @@
+"""devservers-hook: silent and cheap when all is well, one line otherwise, and never a failure."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hooking import (
+    BRANCH,
+    COMMIT,
+    HOOK,
+    detached,
+    imported_by_hook,
+    run_git,
+    run_hook,
+    settle,
+    warm,
+)
+from support import World, accepts, until
+
+EVENTS = (BRANCH, ("post-merge", "0"), ("post-merge",), ("ensure",), ("post-checkout",))
+DEAR = {
+    "argparse", "contextlib", "dataclasses", "devservers.config", "devservers.server", "enum",
+    "filelock", "http", "invoke", "json", "pathlib", "psutil", "re", "requests", "socket",
+    "subprocess", "typing",
+}  # fmt: skip
+
+
+def receipt_of(worktree: Path) -> Path:
+    git = worktree / ".git"
+    folder = git if git.is_dir() else Path(git.read_text().removeprefix("gitdir: ").strip())
+    return folder / "devservers" / "inngest.receipt"
+
+
+@pytest.mark.parametrize("words", EVENTS)
+def test_says_nothing_where_the_server_runs(running: World, words: tuple[str, ...]) -> None:
+    for folder in (running.a, running.b, running.main):
+        assert run_hook(running, *words, cwd=folder).err == ""
+    assert running.starts() == 1
+
+
+def test_a_warm_call_imports_next_to_nothing(running: World) -> None:
+    warm(running)
+    assert not imported_by_hook(running) & DEAR
+
+
+@pytest.mark.parametrize("words", EVENTS)
+def test_a_cold_call_returns_at_once_and_the_server_comes_up(
+    world: World, words: tuple[str, ...]
+) -> None:
+    world.behave("slow=1.5")
+    began = time.monotonic()
+    done = run_hook(world, *words, cwd=world.a)
+    assert time.monotonic() - began < 1.5
+    assert "being started in the background" in done.err
+    assert str(world.log) in done.err
+    settle(world)
+    assert world.ok("ensure")["action"] == "already-running"
+    assert world.ok("status")["worktree"] == str(world.a)
+    assert run_hook(world, cwd=world.a).err == ""
+    world.ok("stop")
+
+
+def test_what_works_on_is_nobodys_child_and_holds_nothing_of_the_callers(world: World) -> None:
+    gate, facts = world.folder / "gate", world.folder / "facts"
+    world.behave(f"gate={gate}", f"dump={facts}")
+    with socket.create_server(("127.0.0.1", 0)) as mine:
+        os.set_inheritable(mine.fileno(), True)  # noqa: FBT003
+        env = {"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere/index", "PORT": "1"}
+        done = world.run(*BRANCH, program=HOOK, env=env, close_fds=False)
+        assert (done.code, done.out) == (0, "")
+        until(facts.exists)
+        (worker,) = detached(world)
+        assert os.getsid(worker.pid) == worker.pid
+        fds = Path(f"/proc/{worker.pid}/fd")
+        assert os.readlink(fds / "0") == os.devnull
+        assert {os.readlink(fds / name) for name in ("1", "2")} == {str(world.log)}
+        assert not [name for name in worker.environ() if name.startswith("GIT_")]
+        inode = os.readlink(f"/proc/self/fd/{mine.fileno()}")
+        assert inode not in {os.readlink(file) for file in fds.iterdir() if file.is_symlink()}
+    gate.touch()
+    settle(world)
+    world.ok("stop")
+
+
+def test_waits_if_told_to(world: World) -> None:
+    world.behave("slow=0.5")
+    assert run_hook(world, "--wait", *BRANCH).err == ""
+    assert accepts(world.port)
+    assert detached(world) == []
+    world.ok("stop")
+
+
+def test_many_at_once_start_one_server(world: World) -> None:
+    world.behave("slow=0.3")
+    children = [world.start(*BRANCH, program=HOOK, cwd=world.a) for _ in range(8)]
+    for done in map(world.result, children):
+        assert (done.code, done.out) == (0, ""), done
+    settle(world)
+    assert world.starts() == 1
+    world.ok("stop")
+
+
+def test_does_nothing_for_a_checkout_of_files(world: World) -> None:
+    assert run_hook(world, "post-checkout", COMMIT, COMMIT, "0").err == ""
+    by_pre_commit = {"PRE_COMMIT_CHECKOUT_TYPE": "0"}
+    assert run_hook(world, "ensure", env=by_pre_commit).err == ""
+    assert detached(world) == []
+    world.assert_nothing_left()
+
+
+def test_does_nothing_where_the_configuration_says_so(world: World) -> None:
+    world.configure(enabled=False)
+    assert run_hook(world).err == ""
+    world.assert_nothing_left()
+
+
+# Trouble
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("",), ("pre-push",), ("post-checkout", "a"), ("--nonsense", *BRANCH), (*BRANCH, "more")],
+)
+def test_unusable_arguments_are_one_line(world: World, words: tuple[str, ...]) -> None:
+    done = world.run(*words, program=HOOK)
+    assert (done.code, done.out, done.err.count("\n")) == (0, "", 1)
+    assert "unusable arguments" in done.err
+    assert "Usage: devservers-hook" in done.err
+    world.assert_nothing_left()
+
+
+def test_a_broken_configuration_is_one_line_that_names_the_key(world: World) -> None:
+    world.configure(port="8288")
+    done = run_hook(world)
+    assert all(part in done.err for part in (str(world.config), "inngest.port", "Correct"))
+
+
+def test_a_missing_cli_is_one_line_with_the_remedy(world: World) -> None:
+    world.configure()
+    done = run_hook(world, env={"PATH": str(world.bin)})
+    assert "npm install --save-dev inngest-cli" in done.err
+    assert detached(world) == []
+
+
+def test_a_taken_port_is_one_line_that_names_the_holder(world: World) -> None:
+    holder = world.listener()
+    done = run_hook(world)
+    assert all(part in done.err for part in (str(world.port), f"pid {holder.pid}", "--force"))
+    assert detached(world) == []
+    assert holder.is_running()
+
+
+def test_a_port_that_never_answers_holds_nobody_up(world: World) -> None:
+    with socket.create_server(("127.0.0.1", world.port), backlog=1):
+        began = time.monotonic()
+        done = run_hook(world)
+        assert time.monotonic() - began < 6
+    assert f"Port {world.port} is held by" in done.err
+
+
+def test_an_unusable_pid_file_is_one_line(world: World) -> None:
+    world.pid_file.symlink_to("/nowhere")
+    assert str(world.pid_file) in run_hook(world).err
+    world.pid_file.unlink()
+
+
+def test_a_log_that_cannot_be_written_is_one_line(world: World) -> None:
+    world.log.mkdir()
+    assert str(world.log) in run_hook(world).err
+
+
+def test_a_server_that_does_not_answer_is_left_alone(running: World) -> None:
+    pid = running.started["listenerPid"]
+    psutil.Process(pid).suspend()
+    try:
+        done = run_hook(running)
+    finally:
+        psutil.Process(pid).resume()
+    assert all(part in done.err for part in (f"pid {pid}", "does not answer", "inngest.restart"))
+    assert detached(running) == []
+
+
+def test_a_failed_start_tells_the_log(world: World) -> None:
+    world.behave("exit=3", "say=no luck")
+    assert "being started" in run_hook(world).err
+    settle(world)
+    assert "devservers: The Inngest dev server" in world.log_text()
+    assert "no luck" in world.log_text()
+    world.assert_nothing_left()
+
+
+def test_a_failed_start_is_one_line_for_who_waits(world: World) -> None:
+    world.behave("exit=3")
+    assert "exit status 3" in run_hook(world, "--wait", "ensure").err
+
+
+def test_a_folder_that_is_gone_is_one_line(world: World) -> None:
+    gone = world.folder / "gone"
+    gone.mkdir()
+    code = 'import os, sys; os.rmdir(os.getcwd()); os.execv(sys.argv[1], sys.argv[1:])'
+    words = ("-I", "-S", "-c", code, str(HOOK), *BRANCH)
+    done = world.run(*words, program=Path(psutil.Process().exe()), cwd=gone)
+    assert (done.code, done.out, done.err.count("\n")) == (0, "", 1)
+    assert "working directory is gone" in done.err
+
+
+@pytest.mark.parametrize("closing", ["2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-", "2</dev/null"])
+def test_a_stderr_that_takes_nothing_is_no_failure(world: World, closing: str) -> None:
+    world.configure(port="8288")
+    words = ("-c", f'"$@" {closing}', "sh", str(HOOK), *BRANCH)
+    done = world.run(*words, program=Path("/bin/sh"))
+    assert (done.code, done.out) == (0, "")
+
+
+def test_a_cold_call_without_any_descriptor_starts_the_server(world: World) -> None:
+    words = ("-c", '"$@" 0<&- 1>&- 2>&-', "sh", str(HOOK), *BRANCH)
+    assert world.run(*words, program=Path("/bin/sh")).code == 0
+    until(lambda: accepts(world.port))
+    settle(world)
+    world.ok("stop")
+
+
+def test_interrupting_a_wait_is_no_failure(world: World) -> None:
+    gate = world.folder / "gate"
+    world.behave(f"gate={gate}")
+    child = world.start("--wait", "ensure", program=HOOK)
+    until(gate.with_name("gate.waiting").exists)
+    child.send_signal(signal.SIGINT)
+    done = world.result(child)
+    assert (done.code, done.out, done.err) == (0, "", "devservers: interrupted.\n")
+    world.assert_nothing_left()
+
+
+# Where it stands
+
+
+def test_a_linked_worktree_is_known_whatever_git_has_set(running: World) -> None:
+    other = running.repository("other")
+    env = {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other), "GIT_PREFIX": "x/"}
+    assert run_hook(running, cwd=running.a, env=env).err == ""
+    assert run_hook(running, cwd=running.a, env=env).err == ""
+    assert not receipt_of(other).exists()
+
+
+def test_a_folder_of_the_packages_name_does_not_hide_it(world: World) -> None:
+    (world.a / "devservers").mkdir()
+    (world.a / "devservers" / "__init__.py").write_text("raise SystemExit('wrong one')\n")
+    assert "being started" in run_hook(world, cwd=world.a).err
+    settle(world)
+    assert world.ok("ensure")["action"] == "already-running"
+    world.ok("stop")
+
+
+def test_works_without_inv_or_anything_else_on_the_path(world: World) -> None:
+    assert "being started" in run_hook(world, env={"PATH": "/nowhere"}).err
+    settle(world)
+    assert accepts(world.port)
+    world.ok("stop")
+
+
+def test_takes_over_a_server_that_somebody_else_started(world: World) -> None:
+    server = world.inngest_by_hand()
+    assert "taken over" in run_hook(world).err
+    settle(world)
+    assert run_hook(world).err == ""
+    assert world.ok("status")["adopted"] is True
+    assert server.is_running()
+
+
+# What a warm call rests on
+
+
+def test_notes_down_its_proof_in_the_git_folder_of_each_worktree(running: World) -> None:
+    for folder in (running.main, running.a):
+        warm(running, folder)
+        assert receipt_of(folder).is_file()
+        assert run_git(running, "status", "--porcelain", "devservers", cwd=folder).out == ""
+
+
+def test_an_unwritable_git_folder_costs_time_only(running: World) -> None:
+    (running.main / ".git" / "devservers").write_text("in the way")
+    assert run_hook(running).err == ""
+    assert run_hook(running).err == ""
+
+
+@pytest.mark.parametrize("text", ["", "x", "devservers receipt 1\n\n\n\n\n", "\0\n" * 9, None])
+def test_a_damaged_receipt_proves_nothing(running: World, text: str | None) -> None:
+    warm(running)
+    receipt = receipt_of(running.main)
+    whole = receipt.read_text()
+    receipt.write_text(whole.replace("\t", " ") if text is None else text)
+    assert run_hook(running).err == ""
+    assert receipt.read_text() == whole
+
+
+def test_sees_at_once_that_the_server_is_gone(running: World) -> None:
+    warm(running)
+    process = psutil.Process(running.started["pid"])
+    process.kill()
+    until(lambda: not accepts(running.port))
+    assert "being started" in run_hook(running).err
+    settle(running)
+    assert running.starts() == 2
+
+
+def test_sees_at_once_that_another_process_has_the_port(running: World) -> None:
+    warm(running)
+    psutil.Process(running.started["pid"]).kill()
+    until(lambda: not accepts(running.port))
+    holder = running.listener()
+    assert f"pid {holder.pid}" in run_hook(running).err
+
+
+def test_sees_at_once_that_the_server_no_longer_answers(running: World) -> None:
+    warm(running)
+    pid = running.started["listenerPid"]
+    psutil.Process(pid).suspend()
+    try:
+        assert "does not answer" in run_hook(running).err
+    finally:
+        psutil.Process(pid).resume()
+    assert run_hook(running).err == ""
+
+
+def test_sees_at_once_that_the_configuration_has_changed(running: World) -> None:
+    warm(running, running.a)
+    running.config.write_text("{")
+    assert "not valid JSON" in run_hook(running, cwd=running.a).err
+    running.behave()
+    assert run_hook(running, cwd=running.a).err == ""
+    running.configure(folder=running.a, port="wrong")
+    assert str(running.a) in run_hook(running, cwd=running.a).err
+
+
+def test_sees_at_once_that_another_configuration_is_named(running: World) -> None:
+    warm(running)
+    env = {"DEVSERVERS_CONFIG": str(running.folder / "none.json")}
+    assert "none.json" in run_hook(running, env=env).err
+
+
+def test_sees_at_once_what_a_linked_configuration_leads_to(running: World) -> None:
+    real = running.folder / "real.json"
+    running.config.replace(real)
+    running.config.symlink_to(real)
+    warm(running)
+    warm(running)
+    real.write_text("[]")
+    assert "must be a JSON object" in run_hook(running).err
+
+
+def test_sees_at_once_that_the_pid_file_was_changed(running: World) -> None:
+    warm(running)
+    running.pid_file.write_text("1234567\n")
+    assert "taken over" in run_hook(running).err
+    settle(running)
+    assert running.pid_file.read_text() == f"{running.started['pid']}\n"
+
+
+def test_a_worktree_that_was_moved_starts_anew(running: World) -> None:
+    warm(running, running.a)
+    moved = running.folder / "moved"
+    running.git("worktree", "move", running.a, moved, cwd=running.main)
+    assert run_hook(running, cwd=moved).err == ""
+
+
+def test_a_warm_call_is_cheap(running: World) -> None:
+    """A coarse bound, for what the benchmark measures: far below what Invoke's import costs."""
+    warm(running)
+    seconds = []
+    for _ in range(5):
+        began = time.monotonic()
+        run_hook(running)
+        seconds.append(time.monotonic() - began)
+    assert min(seconds) < 1
+
+
+def test_leaves_no_zombie_and_no_warning(world: World) -> None:
+    env = {"PYTHONWARNINGS": "always", "PYTHONDEVMODE": "1"}
+    done = world.run(*BRANCH, program=HOOK, env=env, stderr=subprocess.PIPE)
+    assert done.err.count("\n") == 1, done
+    settle(world)
+    world.ok("stop")
