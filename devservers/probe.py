@@ -11,7 +11,7 @@ import time
 
 TIMEOUT = 1.2  # seconds for one question; status has two for all it asks
 LONGEST_STATUS_LINE = 4096  # bytes
-STATUSES = range(100, 600)  # less is half a status: cut off by the time limit, or a closed connection
+STATUSES = range(100, 600)  # less is half of one, cut off by the time limit or a closed connection
 LOOPBACKS = ("127.0.0.1", "::1")
 
 

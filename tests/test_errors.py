@@ -20,6 +20,7 @@ CONTRACT = {
     errors.StateUnusableError: ("state-unusable", 17),
     errors.NoPortError: ("no-port", 18),
     errors.NotSyncedError: ("not-synced", 19),
+    errors.HooksUnusableError: ("hooks-unusable", 20),
     # 1 is a defect of ours, or a usage error.
     errors.UsageError: ("usage", 1),
     errors.DevServerError: ("internal", 1),

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hooking import detached, put_hook, run_git, settle
-from support import World, accepts, until
 
 from devservers import githooks, hookfile, worktree
 from devservers.errors import HooksUnusableError
+from hooking import detached, put_hook, run_git, settle
+from support import World, accepts, until
 
 BOTH = ("post-checkout", "post-merge")
 SH = "#!/bin/sh\n"
@@ -21,7 +21,7 @@ RECORD = 'echo "$0 $*" >> "$HOME/ran"\n'
 KEYS = {"action", "folder", "hooksPath", "hooks", "warnings"}
 
 
-def hooks(world: World, task: str, cwd: Path | None = None) -> Any:  # noqa: ANN401 - JSON
+def hooks(world: World, task: str, cwd: Path | None = None) -> Any:
     done = world.run(f"hooks.{task}", "--json", cwd=cwd, env=_git_env())
     assert done.code == 0, done
     assert done.json.keys() == KEYS
@@ -32,7 +32,7 @@ def _git_env() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin:/usr/local/bin", "GIT_CONFIG_NOSYSTEM": "1"}
 
 
-def states(answer: Any) -> set[str]:  # noqa: ANN401 - JSON
+def states(answer: Any) -> set[str]:
     return {hook["state"] for hook in answer["hooks"]}
 
 

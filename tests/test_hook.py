@@ -203,7 +203,7 @@ def test_a_failed_start_is_one_line_for_who_waits(world: World) -> None:
 def test_a_folder_that_is_gone_is_one_line(world: World) -> None:
     gone = world.folder / "gone"
     gone.mkdir()
-    code = 'import os, sys; os.rmdir(os.getcwd()); os.execv(sys.argv[1], sys.argv[1:])'
+    code = "import os, sys; os.rmdir(os.getcwd()); os.execv(sys.argv[1], sys.argv[1:])"
     words = ("-I", "-S", "-c", code, str(HOOK), *BRANCH)
     done = world.run(*words, program=Path(psutil.Process().exe()), cwd=gone)
     assert (done.code, done.out, done.err.count("\n")) == (0, "", 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devservers import ports
+from devservers import ports, probe
 from devservers.identity import Socket
 
 
@@ -273,7 +273,7 @@ def test_of_a_process_that_is_gone_nothing_is_known() -> None:
     ],
 )
 def test_a_listener_is_asked_where_it_can_be_reached(bound: str, targets: tuple[str, ...]) -> None:
-    assert ports.reachable(bound) == targets
+    assert probe.reachable(bound) == targets
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -282,4 +282,4 @@ def test_one_of_the_reachable_addresses_does_reach_the_listener(
 ) -> None:
     server = listen(stack, where)
     address = server.getsockname()[0]
-    assert any(ports._accepts(target, port_of(server)) for target in ports.reachable(address))
+    assert any(ports._accepts(target, port_of(server)) for target in probe.reachable(address))

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from devservers import process
+from devservers import proc, process
 from devservers.identity import Identity, Listener
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-PROC_ONLY = pytest.mark.skipif(not process.HAS_PROC, reason="there is no /proc")
+PROC_ONLY = pytest.mark.skipif(not proc.HAS_PROC, reason="there is no /proc")
 Start = Callable[..., "subprocess.Popen[str]"]
 
 # What the actors share. Each blocks in `rest`, which ends it when the test's end of its stdin is
@@ -143,7 +143,7 @@ def await_zombie(pid: int) -> None:
 
 def forged(identity: Identity) -> Identity:
     """Return what a record would hold if the pid had been used again since."""
-    if process.HAS_PROC:
+    if proc.HAS_PROC:
         return identity._replace(started=f"{identity.started}9")
     return identity._replace(started=f"{float(identity.started) - 100:.3f}")
 
@@ -158,8 +158,8 @@ def ended_pid() -> int:
 def _each_source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the process table from /proc, and as it is read where there is none."""
     if request.param == "psutil":
-        monkeypatch.setattr(process, "HAS_PROC", False)
-    elif not process.HAS_PROC:
+        monkeypatch.setattr(proc, "HAS_PROC", False)
+    elif not proc.HAS_PROC:
         pytest.skip("there is no /proc")
 
 
@@ -240,7 +240,7 @@ def test_a_process_name_with_brackets_and_spaces_is_read_rightly(tmp_path: Path)
 def test_without_proc_the_start_may_move_a_little_with_the_clock(
     monkeypatch: pytest.MonkeyPatch, recorded: str, *, same: bool
 ) -> None:
-    monkeypatch.setattr(process, "HAS_PROC", False)
+    monkeypatch.setattr(proc, "HAS_PROC", False)
     assert process._same_start("1000.000", recorded) is same
 
 
@@ -254,7 +254,7 @@ def test_with_proc_the_start_has_to_be_the_very_same() -> None:
 def test_a_listener_holds_its_socket_until_it_closes_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         fd = server.fileno()
-        inode = process.socket_inode(os.getpid(), fd)
+        inode = proc.socket_inode(os.getpid(), fd)
         listener = Listener(known(os.getpid()), "127.0.0.1", fd, inode)
         assert inode.startswith("socket:[")
         assert process.holds(listener)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from devservers import readiness
-from devservers.readiness import http_status
+from devservers.probe import http_status
 
 Act = Callable[[socket.socket, threading.Event], None]
 Serve = Callable[[Act], int]
