@@ -13,12 +13,20 @@ import pytest
 from devservers import githooks, hookfile, worktree
 from devservers.errors import HooksUnusableError
 from hooking import detached, put_hook, run_git, settle
-from support import World, accepts, until
+from support import World, accepts, git, make_repository, until
 
 BOTH = ("post-checkout", "post-merge")
 SH = "#!/bin/sh\n"
 RECORD = 'echo "$0 $*" >> "$HOME/ran"\n'
 KEYS = {"action", "folder", "hooksPath", "hooks", "warnings"}
+
+
+@pytest.fixture(autouse=True)
+def _worktrees(world: World) -> None:
+    """Make the worktrees before any hook is there: they are made when first asked for."""
+    assert world.a.is_dir()
+    assert world.b.is_dir()
+    (world.main / ".git" / "hooks").mkdir()
 
 
 def hooks(world: World, task: str, cwd: Path | None = None) -> Any:
@@ -93,7 +101,7 @@ def test_git_starts_the_server_on_a_checkout_in_a_linked_worktree(world: World) 
     assert "devservers: the Inngest dev server is not running" in done.err
     settle(world)
     assert world.ok("status")["worktree"] == str(world.a)
-    again = run_git(world, "checkout", "a", cwd=world.a)
+    again = run_git(world, "checkout", "-", cwd=world.a)
     assert (again.code, "devservers" in again.err) == (0, False)
     world.ok("stop")
 
@@ -107,7 +115,7 @@ def test_git_starts_the_server_on_worktree_add_and_on_merge(world: World) -> Non
     assert world.ok("status")["worktree"] == str(world.folder / "c")
     world.ok("stop")
     run_git(world, "commit", "--allow-empty", "-m", "More", cwd=world.b)
-    done = run_git(world, "merge", "b", cwd=world.main)
+    done = run_git(world, "merge", ascii("b"), cwd=world.main)
     assert (done.code, "being started" in done.err) == (0, True), done
     settle(world)
     world.ok("stop")
@@ -129,8 +137,8 @@ def test_trouble_fails_no_checkout(world: World) -> None:
 
 def test_a_bare_repository_with_worktrees_around_it(world: World) -> None:
     bare, tree_ = world.folder / "all" / ".bare", world.folder / "all" / "trunk"
-    world.git("clone", "-q", "--bare", world.main, bare)
-    world.git("worktree", "add", "-q", tree_, cwd=bare)
+    git("clone", "-q", "--bare", world.main, bare, cwd=world.folder)
+    git("worktree", "add", "-q", tree_, cwd=bare)
     world.configure(folder=tree_, command=world.fake())
     answer = hooks(world, "install", cwd=tree_)
     assert answer["folder"] == str(bare / "hooks")
@@ -144,7 +152,7 @@ def test_a_bare_repository_with_worktrees_around_it(world: World) -> None:
 @pytest.mark.parametrize("relative", [True, False])
 def test_follows_core_hooks_path(world: World, relative: bool) -> None:  # noqa: FBT001
     folder = world.main / "team"
-    world.git("config", "core.hooksPath", "team" if relative else folder, cwd=world.main)
+    git("config", "core.hooksPath", "team" if relative else folder, cwd=world.main)
     answer = hooks(world, "install")
     assert (answer["folder"], answer["hooksPath"]) == (str(folder), True)
     assert any("core.hooksPath" in warning for warning in answer["warnings"])
@@ -163,7 +171,7 @@ def test_warns_where_core_hooks_path_holds_for_every_repository(world: World) ->
 
 
 def test_git_variables_of_a_caller_do_not_mislead_it(world: World) -> None:
-    other = world.repository("other")
+    other = make_repository(world.folder / "other")
     env = _git_env() | {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other)}
     done = world.run("hooks.install", "--json", cwd=world.a, env=env)
     assert done.json["folder"] == str(world.main / ".git" / "hooks")
@@ -185,9 +193,9 @@ def test_keeps_a_shell_hook_with_its_status_output_and_arguments(
     alone = run_git(running, "checkout", "-b", "one", cwd=running.a)
     answer = hooks(running, "install")
     assert [hook["chained"] for hook in answer["hooks"]] == [True, False]
-    both = run_git(running, "checkout", "a", cwd=running.a)
+    both = run_git(running, "checkout", "-", cwd=running.a)
     assert alone.code == both.code == min(status, 1)  # git makes 1 of every failure
-    assert alone.err.replace("a new branch 'one'", "branch 'a'") == both.err
+    assert alone.err.replace("a new branch 'one'", "branch ''a''") == both.err
     first, second = ran(running)
     assert first == second
     direct = running.run("a", "b", "1", program=file, cwd=running.a, env=_git_env())

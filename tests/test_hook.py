@@ -21,7 +21,7 @@ from hooking import (
     settle,
     warm,
 )
-from support import World, accepts, until
+from support import World, accepts, git, make_repository, until
 
 EVENTS = (BRANCH, ("post-merge", "0"), ("post-merge",), ("ensure",), ("post-checkout",))
 DEAR = {
@@ -241,7 +241,7 @@ def test_interrupting_a_wait_is_no_failure(world: World) -> None:
 
 
 def test_a_linked_worktree_is_known_whatever_git_has_set(running: World) -> None:
-    other = running.repository("other")
+    other = make_repository(running.folder / "other")
     env = {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other), "GIT_PREFIX": "x/"}
     assert run_hook(running, cwd=running.a, env=env).err == ""
     assert run_hook(running, cwd=running.a, env=env).err == ""
@@ -365,7 +365,7 @@ def test_sees_at_once_that_the_pid_file_was_changed(running: World) -> None:
 def test_a_worktree_that_was_moved_starts_anew(running: World) -> None:
     warm(running, running.a)
     moved = running.folder / "moved"
-    running.git("worktree", "move", running.a, moved, cwd=running.main)
+    git("worktree", "move", running.a, moved, cwd=running.main)
     assert run_hook(running, cwd=moved).err == ""
 
 

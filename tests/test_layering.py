@@ -16,33 +16,48 @@ PACKAGE = Path(devservers.__file__).parent
 GROUPS = {
     "errors": {"errors"},
     "values": {"config", "identity", "result", "spec", "tables", "worktree"},
-    "system": {"logs", "loopback", "ports", "process", "readiness", "state"},
-    "lifecycle": {"adoption", "launch", "report", "server", "trouble", "verdict"},
+    "proof": {"probe", "proc"},
+    "system": {"hookfile", "logs", "loopback", "ports", "process", "readiness", "state"},
+    "lifecycle": {"adoption", "launch", "receipt", "report", "server", "trouble", "verdict"},
     "kinds": {
         *("inngest", "inngest_api", "inngest_apps", "inngest_cli", "inngest_drift"),
         *("inngest_endpoint", "nextjs", "places"),
     },
-    "survey": {"doctor"},
-    "rendering": {"rendering", "rendering_inngest"},
-    "entries": {"", "cli", "hook", "tasks", "tasks.*"},
+    "survey": {"doctor", "githooks"},
+    "rendering": {"rendering", "rendering_hooks", "rendering_inngest"},
+    "entries": {"", "__main__", "cli", "hook", "printing", "tasks", "tasks.*"},
     "program": {"standin"},
 }
 # Groups and modules that the modules of a group may import. Within a group nobody goes in a circle.
 MAY_IMPORT = {
     "errors": set(),
     "values": {"errors"},
-    "system": {"errors", "identity"},  # plain values as arguments, never a spec; never each other
-    "lifecycle": {"errors", "values", "system", "lifecycle"},  # never asks which kind it has
-    "kinds": {"errors", "values", "system", "kinds"},  # never the lifecycle
-    "survey": {"errors", "values", "system", "lifecycle", "kinds"},
+    "proof": set(),  # on the path of every checkout: nothing to import, not even typing
+    "system": {
+        "errors",
+        "identity",
+        "proof",
+    },  # plain values as arguments, never a spec; never each other
+    "lifecycle": {
+        "errors",
+        "values",
+        "proof",
+        "system",
+        "lifecycle",
+    },  # never asks which kind it has
+    "kinds": {"errors", "values", "proof", "system", "kinds"},  # never the lifecycle
+    "survey": {"errors", "values", "proof", "system", "lifecycle", "kinds"},
     "rendering": {"errors", "result", "spec"},
     "entries": set(GROUPS) - {"program"},
     "program": set(),  # run by its path, apart from the package
 }
 # What has results of its own also has its own rendering, which knows their types.
-ALSO = {"rendering_inngest": {"rendering", "tables", "doctor", "inngest_apps"}}
+ALSO = {
+    "rendering_hooks": {"rendering", "githooks"},
+    "rendering_inngest": {"rendering", "tables", "doctor", "inngest_apps"},
+}
 HEAVY = {"filelock", "psutil", "requests"}  # 30 to 190 ms each
-SPEAKS = {"cli", "hook", "standin"}  # besides the tasks
+SPEAKS = {"cli", "hook", "printing", "standin"}  # besides the tasks
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 60
 LONGER = {"standin": 750}  # one file, since it is run by its path without anything beside it
