@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from devservers import adoption, logs, ports
-from devservers.result import LogFile, Status
+from devservers.result import Ensured, LogFile, Status
 from devservers.spec import ServerSpec
 from devservers.state import ServerRecord
 from devservers.verdict import Verdict, View, is_answer, look
@@ -109,6 +109,27 @@ def _state(spec: ServerSpec, view: View) -> str:
     if view.verdict in _STATES:
         return _STATES[view.verdict]
     return "running" if is_answer(spec, view.http_status) else "unresponsive"
+
+
+def answer(
+    spec: ServerSpec, action: str, record: ServerRecord, *, warnings: tuple[str, ...] = ()
+) -> Ensured:
+    """Return what ensure answers of the server that `record` describes."""
+    return Ensured(
+        action=action,
+        port=record.port,
+        url=spec.url(record.port),
+        pid=record.process.pid,
+        listener_pid=record.listener.process.pid if record.listener else None,
+        log_file=record.log_file,
+        urls=record.urls,
+        adopted=record.adopted,
+        stand_in=record.stand_in,
+        command=record.argv,
+        worktree=record.worktree,
+        branch=record.branch,
+        warnings=(*warnings_of(spec, record), *warnings),
+    )
 
 
 def warnings_of(spec: ServerSpec, record: ServerRecord) -> Iterator[str]:

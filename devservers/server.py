@@ -13,10 +13,9 @@ from devservers import adoption, launch, ports, process, readiness, state, troub
 from devservers.errors import StopFailedError
 from devservers.identity import Identity
 from devservers.launch import MoveWatch, Notify, Terms
-from devservers.report import warnings_of
+from devservers.report import answer
 from devservers.result import Ensured, Stopped
 from devservers.spec import ServerSpec
-from devservers.state import ServerRecord
 from devservers.verdict import PENDING, Verdict, View, glance, is_answer, look
 
 READY_TIMEOUT = 60.0  # seconds
@@ -42,7 +41,7 @@ def ensure(
     """
     terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
     if (running := glance(spec, terms.deadline)) is not None:
-        return _answer(spec, "already-running", running)
+        return answer(spec, "already-running", running)
     ensuring = _Ensuring(spec, terms)
     found = readiness.wait(ensuring.attempt, terms.deadline, what=ensuring.awaited, notify=notify)
     if found is not None:
@@ -95,7 +94,7 @@ class _Ensuring:
         """Return the answer; None while the lock is held or our server does not answer yet."""
         spec, deadline = self.spec, self.terms.deadline
         if (running := glance(spec, deadline)) is not None:
-            return _answer(spec, "already-running", running)
+            return answer(spec, "already-running", running)
         if self.seen and self.terms.wait and self._is_pending(look(spec, deadline=deadline)):
             return None  # without the lock, which a restart may want
         with state.lock(spec.pid_file, 0, _me()) as held:
@@ -104,7 +103,7 @@ class _Ensuring:
                 return None
             seen = look(spec, deadline=deadline)
             if self._is_pending(seen) and seen.record:
-                return None if self.terms.wait else _answer(spec, "starting", seen.record)
+                return None if self.terms.wait else answer(spec, "starting", seen.record)
             if seen.verdict in PENDING:  # it serves another port, and never will its own
                 seen = seen._replace(verdict=Verdict.CONFLICT)
             return _settle(spec, seen, self.terms)
@@ -139,7 +138,7 @@ def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
     record = launch.launch(spec, terms)
     warnings = (f"Terminated {_pids(killed)}, which held the port.",) if killed else ()
     action = "started" if terms.wait else "starting"
-    return _answer(spec, action, record, warnings=warnings)._replace(pids_killed=killed)
+    return answer(spec, action, record, warnings=warnings)._replace(pids_killed=killed)
 
 
 def _take_over(spec: ServerSpec, view: View) -> Ensured:
@@ -151,7 +150,7 @@ def _take_over(spec: ServerSpec, view: View) -> Ensured:
     record = record._replace(urls=changes.urls)
     if record != view.record or state.read_pid(spec.pid_file) != record.process.pid:
         state.write(spec.pid_file, record)
-    done = _answer(spec, "already-running", record, warnings=changes.warnings)
+    done = answer(spec, "already-running", record, warnings=changes.warnings)
     return done._replace(added=changes.added)
 
 
@@ -249,26 +248,6 @@ def _terminate_holders(spec: ServerSpec, port: int, grace: float) -> tuple[int, 
     if ended.survivors or None in pids:
         raise trouble.port_in_use(spec, port)
     return ended.pids
-
-
-def _answer(
-    spec: ServerSpec, action: str, record: ServerRecord, *, warnings: tuple[str, ...] = ()
-) -> Ensured:
-    return Ensured(
-        action=action,
-        port=record.port,
-        url=spec.url(record.port),
-        pid=record.process.pid,
-        listener_pid=record.listener.process.pid if record.listener else None,
-        log_file=record.log_file,
-        urls=record.urls,
-        adopted=record.adopted,
-        stand_in=record.stand_in,
-        command=record.argv,
-        worktree=record.worktree,
-        branch=record.branch,
-        warnings=(*warnings_of(spec, record), *warnings),
-    )
 
 
 @contextmanager

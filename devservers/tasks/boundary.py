@@ -1,57 +1,22 @@
-"""The boundary: the one place that prints, and where errors become exit statuses."""
+"""The boundary: where what a task answers becomes an exit status, and its flags become values."""
 
-import io
-import json
-import os
-import sys
 from collections.abc import Callable
-from typing import NoReturn
 
 from invoke.exceptions import Exit
 
-from devservers import rendering
-from devservers.errors import DevServerError, UsageError
+from devservers import printing
+from devservers.errors import UsageError
 from devservers.rendering import Rendered
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> None:
     """Print what `make` returns or raises, and leave with its exit status if that isn't 0.
 
-    With `as_json` stdout carries one JSON object, whatever happens, and everything for people goes
-    to stderr. With `quiet` nothing is printed where nothing had to be done.
+    See `printing.answer`.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # an ASCII terminal, a path that is no UTF-8
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        rendered = make()
-    except DevServerError as error:
-        rendered = rendering.failed(error)
-    except KeyboardInterrupt:
-        interrupted = {"code": "interrupted", "message": "Interrupted.", "hint": None}
-        data = {"action": "error", "error": interrupted}
-        rendered = Rendered(data, ("Interrupted.",), exit_code=INTERRUPTED)
-    except BrokenPipeError:
-        _leave_closed_pipe()
-    except Exception as error:  # a defect of ours: JSON callers get their object all the same
-        if not as_json:
-            raise
-        sys.excepthook(*sys.exc_info())
-        text = f"{type(error).__name__}: {error}"
-        data = {"action": "error", "error": {"code": "internal", "message": text, "hint": None}}
-        rendered = Rendered(data, exit_code=1)
-    idle = rendered.data.get("action") == "already-running" and not rendered.data.get("added")
-    if as_json or not (quiet and idle):
-        _print(rendered, as_json=as_json)
-    if rendered.exit_code:
-        raise Exit(code=rendered.exit_code)
-
-
-def say(text: str) -> None:
-    """Tell people something on stderr, while a command goes on."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    status = printing.answer(make, as_json=as_json, quiet=quiet)
+    if status:
+        raise Exit(code=status)
 
 
 def seconds(flag: str, value: str) -> float:
@@ -82,23 +47,3 @@ def port(flag: str, value: str) -> int:
     if number == 0:
         raise UsageError(f"{flag} must be a port number from 1 to 65535, not 0.")
     return number
-
-
-def _print(rendered: Rendered, *, as_json: bool) -> None:
-    failed = rendered.data.get("action") == "error"
-    try:
-        if as_json:
-            sys.stdout.write(json.dumps(rendered.data) + "\n")
-        for line in rendered.lines if not as_json else ():
-            (sys.stderr if failed else sys.stdout).write(f"{line}\n")
-        sys.stdout.flush()
-        for warning in rendered.warnings:
-            sys.stderr.write(f"warning: {warning}\n")
-    except BrokenPipeError:
-        _leave_closed_pipe()
-
-
-def _leave_closed_pipe() -> NoReturn:
-    """Leave silently where the reader has gone; the interpreter's last flush stays silent too."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise Exit(code=0)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from invoke.context import Context
 from invoke.tasks import task
 
-from devservers import logs, rendering, report, server
+from devservers import logs, printing, rendering, report, server
 from devservers.rendering import Rendered
 from devservers.result import Ensured
 from devservers.spec import ServerSpec
@@ -55,7 +55,7 @@ def start(
     if not kind.enabled():
         return rendering.disabled(declared.port, kind.title, url=declared.url(declared.port))
     done = operation(
-        declared, timeout=patience, wait=flags.wait, force=flags.force, notify=boundary.say
+        declared, timeout=patience, wait=flags.wait, force=flags.force, notify=printing.say
     )
     return rendering.ensured(done, kind.title, watches=kind.watches)
 
