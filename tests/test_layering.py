@@ -25,7 +25,7 @@ GROUPS = {
     },
     "survey": {"doctor", "githooks"},
     "rendering": {"rendering", "rendering_hooks", "rendering_inngest"},
-    "entries": {"", "__main__", "cli", "hook", "printing", "tasks", "tasks.*"},
+    "entries": {"", "__main__", "bytecode", "cli", "hook", "printing", "tasks", "tasks.*"},
     "program": {"standin"},
 }
 # Groups and modules that the modules of a group may import. Within a group nobody goes in a circle.

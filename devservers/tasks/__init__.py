@@ -1,9 +1,12 @@
 """The Invoke namespace: `from devservers.tasks import ns` is all that a tasks.py needs."""
 
-from invoke.collection import Collection
+from devservers import bytecode
 
-from devservers.tasks import hooks as _hooks
-from devservers.tasks import inngest as _inngest
+with bytecode.kept():
+    from invoke.collection import Collection
+
+    from devservers.tasks import hooks as _hooks
+    from devservers.tasks import inngest as _inngest
 
 hooks = _hooks.collection
 inngest = _inngest.collection

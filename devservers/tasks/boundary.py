@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from invoke.exceptions import Exit
 
-from devservers import printing
+from devservers import bytecode, printing
 from devservers.errors import UsageError
 from devservers.rendering import Rendered
 
@@ -14,7 +14,8 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
 
     See `printing.answer`.
     """
-    status = printing.answer(make, as_json=as_json, quiet=quiet)
+    with bytecode.kept():
+        status = printing.answer(make, as_json=as_json, quiet=quiet)
     if status:
         raise Exit(code=status)
 
