@@ -95,10 +95,7 @@ def write(pid_file: Path, record: ServerRecord) -> None:
 
 
 def remove(pid_file: Path, expected: ServerRecord | None) -> None:
-    """Remove pid file and record, unless the record is no longer the one that was read.
-
-    Raises StateUnusableError if one of them is a link, a folder, or somebody else's.
-    """
+    """Remove both files, unless the record is no longer the one that was read. Raises as `read`."""
     if read(pid_file) == expected:
         _check(pid_file)
         pid_file.unlink(missing_ok=True)
