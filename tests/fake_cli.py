@@ -59,14 +59,7 @@ def hide(behaviours: list[str], rest: list[str]) -> None:
 
 
 def before(behaviours: dict[str, str]) -> None:
-    if "stub" in behaviours:
-        say("Error: Inngest CLI binary not found.")
-        raise SystemExit(1)
-    if "say" in behaviours:
-        say(behaviours["say"])
-    if "noise" in behaviours:
-        sys.stdout.buffer.write(b"caf\xe9 \xff\xfe\x00\n")
-        sys.stdout.flush()
+    speak(behaviours)
     if "exit" in behaviours:
         raise SystemExit(int(behaviours["exit"]))
     if "setsid" in behaviours:
@@ -86,6 +79,17 @@ def before(behaviours: dict[str, str]) -> None:
         while not gate.exists():
             time.sleep(0.005)
     time.sleep(float(behaviours.get("slow", 0)))
+
+
+def speak(behaviours: dict[str, str]) -> None:
+    if "stub" in behaviours:
+        say("Error: Inngest CLI binary not found.")
+        raise SystemExit(1)
+    if "say" in behaviours:
+        say(behaviours["say"])
+    if "noise" in behaviours:
+        sys.stdout.buffer.write(b"caf\xe9 \xff\xfe\x00\n")
+        sys.stdout.flush()
 
 
 def dump(file: Path) -> None:
