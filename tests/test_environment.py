@@ -61,7 +61,7 @@ def test_it_has_its_own_session_no_stdin_and_no_inherited_descriptor(world: Worl
     read, write = os.pipe()
     os.set_inheritable(write, True)  # noqa: FBT003 - the function has no keyword
     try:
-        found = dumped(world, pass_fds=[write])
+        found = dumped(world, pass_fds=[write], stdin=subprocess.PIPE)
         pipe = os.fstat(write)
     finally:
         os.close(read)
