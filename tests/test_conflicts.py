@@ -107,8 +107,9 @@ def test_the_gateways_port_may_be_taken(world: World) -> None:
     assert is_alive(foreign)
 
 
-def test_status_names_a_foreign_listener(world: World) -> None:
-    foreign = world.listener()
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_status_names_a_foreign_listener(world: World, address: str) -> None:
+    foreign = world.listener(address)
     done = world.ok("status", code=3)
     assert (done["running"], done["state"], done["pid"]) == (False, "foreign", None)
     assert done["holders"][0]["pid"] == foreign.pid

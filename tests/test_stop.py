@@ -49,6 +49,16 @@ def test_ends_the_whole_tree(world: World, behaviours: tuple[str, ...]) -> None:
     world.assert_nothing_left()
 
 
+def test_ends_a_listener_that_only_its_session_shows_to_be_ours(world: World) -> None:
+    world.behave("unmarked")
+    started = world.ok("ensure")
+    assert started["listenerPid"] != started["pid"]
+    assert world.servers() == [psutil.Process(started["pid"])], "the listener has no mark"
+    done = world.ok("stop")
+    assert {started["pid"], started["listenerPid"]} <= set(done["pidsKilled"])
+    world.assert_nothing_left()
+
+
 @pytest.mark.parametrize("level", [0, 1])
 def test_ends_a_listener_whose_launchers_have_died(world: World, level: int) -> None:
     world.behave("hidden")
