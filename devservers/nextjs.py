@@ -9,7 +9,7 @@ from devservers import assignment, nextjs_cli, nextjs_running
 from devservers.config import Config
 from devservers.errors import NoPortError
 from devservers.identity import Socket
-from devservers.spec import Description, Recognised, ServerSpec
+from devservers.spec import Recognised, ServerSpec
 from devservers.worktree import Worktree, clean_env
 
 READY_TIMEOUT = 120.0  # seconds; the first compile of a large app takes long
@@ -50,10 +50,6 @@ def spec(
         known = pid is not None and nextjs_running.serves(pid, port, here.root)
         return Recognised() if known else None
 
-    def describe(_port: int, _urls: tuple[str, ...], *, answers: bool) -> Description:
-        del answers
-        return Description({"worktree": str(here.root), "branch": here.branch})
-
     return ServerSpec(
         name="nextjs",
         title="Next.js server",
@@ -74,7 +70,6 @@ def spec(
         worst_status=599,
         remedy=nextjs_cli.remedy,
         recognise=recognise,
-        describe=describe,
         warnings=(*place.warnings, *_rivals(config, env)),
         elsewhere=f"remove {here.root / config.worktree.port_cache_file} to be assigned another "
         "port",

@@ -3,8 +3,12 @@
 from invoke.collection import Collection
 
 from devservers.tasks import inngest as _inngest
+from devservers.tasks import nextjs as _nextjs
+from devservers.tasks import ports as _ports
 
 inngest = _inngest.collection
-ns = Collection(inngest)
+nextjs = _nextjs.collection
+ports = _ports.collection
+ns = Collection(inngest, nextjs, ports)
 
-__all__ = ["inngest", "ns"]
+__all__ = ["inngest", "nextjs", "ns", "ports"]
