@@ -57,7 +57,7 @@ def _checked(spec: ServerSpec) -> tuple[str, ...]:
         known = view.listener.process if view.listener else view.record and view.record.process
         pid = known.pid if known else None
         raise PortInUseError(
-            f"The {spec.title} runs already, in the background: {spec.url(view.port)} (pid {pid}).",
+            f"The {spec.title} runs already: {spec.url(view.port)} (pid {pid}).",
             hint=f"`inv {spec.name}.logs --follow` shows its output; "
             f"`inv {spec.name}.stop {spec.name}.run` takes it to the foreground.",
             details={"port": view.port, "holders": [ports.holder(pid)]},

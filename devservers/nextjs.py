@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from devservers import assignment, nextjs_cli, nextjs_running
+from devservers import assignment, claims, nextjs_cli, nextjs_running
 from devservers.config import Config
 from devservers.errors import NoPortError
 from devservers.identity import Socket
@@ -30,19 +30,19 @@ def spec(
     *,
     env: Mapping[str, str] = os.environ,
     claim: bool = True,
-    sockets: Iterable[Socket] | None = None,
+    port: int | None = None,
 ) -> ServerSpec:
     """Return the Next.js server of the worktree `here`.
 
     Its port is that of the server that runs there, whoever started it, else the one assigned to
-    the worktree. With `claim` false nothing is written: for a question, not for a start.
-    `sockets` are all listening sockets of the machine, where the caller has them already. Raises
-    UsageError, NoPortError, LockTimeoutError, StateUnusableError.
+    the worktree; or `port`, where the caller knows it. With `claim` false nothing is written: for
+    a question, not for a start. Raises UsageError, NoPortError, LockTimeoutError,
+    StateUnusableError.
     """
     if claim:
         with contextlib.suppress(OSError):  # whoever writes there says what is wrong
             here.state_dir.mkdir(parents=True, exist_ok=True)
-    place = _place(config, here, env, claim=claim, sockets=sockets)
+    place = _place(config, here, env, claim=claim) if port is None else _Place(port)
     settings = config.nextjs
     probe = nextjs_cli.probe_path(nextjs_cli.installed_version(here.root))
 
@@ -98,27 +98,31 @@ def _rivals(config: Config, env: Mapping[str, str]) -> Iterator[str]:
             )
 
 
-def _place(
-    config: Config,
-    here: Worktree,
-    env: Mapping[str, str],
-    *,
-    claim: bool,
-    sockets: Iterable[Socket] | None,
-) -> _Place:
-    asked = assignment.asked_for(env)
+def known_port(config: Config, here: Worktree, sockets: Iterable[Socket]) -> int | None:
+    """Return the port where this worktree's server runs, else the one it claims, else None.
+
+    `sockets` are all listening sockets of the machine. Nothing is decided or written.
+    """
     record = nextjs_running.recorded(here.state_dir / PID_FILE)
     if record:
-        if asked and asked[0] != record.port:
-            return _Place(asked[0])  # the lifecycle tells that it runs elsewhere
-        return _Place(record.port, tuple(_unwatched(config, record.port)))
+        return record.port
     running = nextjs_running.find(here.root, sockets)
+    return running.port if running else claims.of(config, here.root)
+
+
+def _place(config: Config, here: Worktree, env: Mapping[str, str], *, claim: bool) -> _Place:
+    asked = assignment.asked_for(env)
+    record = nextjs_running.recorded(here.state_dir / PID_FILE)
+    if record and (asked is None or asked[0] == record.port):
+        return _Place(record.port, tuple(_unwatched(config, record.port)))
+    running = None if record else nextjs_running.find(here.root)
     if running:
         warnings = [*_unwatched(config, running.port)]
         if asked and asked[0] != running.port:
             warnings.append(f"{asked[1]} asks for port {asked[0]}; it runs on {running.port}.")
         return _Place(running.port, tuple(warnings))
     try:
+        # Where one runs elsewhere than the environment asks, the lifecycle tells so.
         assigned = assignment.assign(config, here, env=env, claim=claim)
     except NoPortError:
         if claim:
