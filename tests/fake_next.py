@@ -13,6 +13,7 @@ dump=FILE       write cwd and environment there as JSON
 """
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 LOCK = Path(".next/dev/lock")
+ANEW = 77  # the exit status of a listener that wants to be started anew
 BEGUN = time.monotonic()
 
 
@@ -33,7 +35,7 @@ def main(words: list[str]) -> None:
     behaviours = dict(word.partition("=")[::2] for word in words[:-1])
     port = int(words[-1])
     if "say" in behaviours:
-        print(behaviours["say"], flush=True)
+        say(behaviours["say"])
     if "exit" in behaviours:
         raise SystemExit(int(behaviours["exit"]))
     if "dump" in behaviours:
@@ -41,12 +43,12 @@ def main(words: list[str]) -> None:
             json.dumps({"cwd": str(Path.cwd()), "env": dict(os.environ)})
         )
     if "fork" in behaviours:
-        launch(behaviours, port)
+        launch()
     serve(behaviours, port)
 
 
-def launch(behaviours: dict[str, str], port: int) -> None:
-    """Be the launcher: SIGTERM ends the listener too, a listener that ends by itself is replaced."""
+def launch() -> None:
+    """Be the launcher, and return in the child: a listener that wants to be started anew is."""
     while (child := os.fork()) != 0:
 
         def end(_number: int, _frame: object, child: int = child) -> None:
@@ -55,8 +57,9 @@ def launch(behaviours: dict[str, str], port: int) -> None:
             os._exit(0)
 
         signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
         _, status = os.waitpid(child, 0)
-        if os.waitstatus_to_exitcode(status) != 77:  # its own wish to be started anew
+        if os.waitstatus_to_exitcode(status) != ANEW:
             raise SystemExit(0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -66,7 +69,7 @@ def serve(behaviours: dict[str, str], port: int) -> None:
         ctypes.CDLL(None).prctl(15, b"next-server (v16.4.6)", 0, 0, 0)  # PR_SET_NAME
     Handler.behaviours, Handler.port = behaviours, port
     server = Server(("", port), Handler)
-    print("- Local: http://localhost:%d\n✓ Ready" % port, flush=True)
+    say(f"- Local: http://localhost:{port}\nReady")
     if "lock" in behaviours:
         take_lock(port)
     signal.signal(signal.SIGTERM, lambda *_: leave(behaviours))
@@ -77,16 +80,21 @@ def serve(behaviours: dict[str, str], port: int) -> None:
 
 def take_lock(port: int) -> None:
     """Do as version 16: it listens first, then looks, and gives up without having answered."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(LOCK, os.O_RDWR | os.O_CREAT)
     try:
-        held = json.loads(LOCK.read_text())
-        os.kill(held["pid"], 0)
-    except (OSError, ValueError):
-        LOCK.parent.mkdir(parents=True, exist_ok=True)
-        facts = {"pid": os.getpid(), "port": port, "hostname": "localhost", "startedAt": 1}
-        LOCK.write_text(json.dumps(facts))
-    else:
-        print(f"⨯ Another next dev server is already running.\n- PID: {held['pid']}", flush=True)
-        raise SystemExit(1)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        say("Another next dev server is already running.")
+        raise SystemExit(1) from None
+    os.ftruncate(fd, 0)
+    facts = {"pid": os.getpid(), "port": port, "hostname": "localhost", "startedAt": 1}
+    os.write(fd, json.dumps(facts).encode())
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def leave(behaviours: dict[str, str]) -> None:
@@ -115,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/restart":  # as a change of next.config.js makes it
             self.answer(200, {})
             self.wfile.flush()
-            os._exit(77)
+            os._exit(ANEW)
         if self.path == "/api/inngest" and "app" in self.behaviours:
             self.answer(200, {"function_count": 1, "mode": "dev"})
         else:

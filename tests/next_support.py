@@ -115,8 +115,14 @@ class NextWorld(World):
         )
         until(lambda: accepts(port))
         if "lock" in behaviours:
-            until(lambda: (folder / ".next/dev/lock").exists())
+            wait_for_lock(folder)
         return psutil.Process(child.pid)
 
 
-__all__ = ["INV", "NextWorld", "next_world"]
+def wait_for_lock(folder: Path) -> None:
+    """Wait until a server has written its lock."""
+    lock = folder / ".next/dev/lock"
+    until(lambda: lock.exists() and lock.stat().st_size > 0)
+
+
+__all__ = ["INV", "NextWorld", "next_world", "wait_for_lock"]
