@@ -122,6 +122,11 @@ def status(result: Status, title: str, task: str, *, watches: bool) -> Rendered:
     return Rendered(data, tuple(lines), result.warnings, exit_code)
 
 
+def ran(port: int, code: int, more: Mapping[str, object]) -> Rendered:
+    """Render a server that has run in the foreground; its exit status is handed on."""
+    return Rendered({"action": "ran", "port": port, "exitStatus": code, **more}, exit_code=code)
+
+
 def logs(result: LogFile) -> Rendered:
     """Render where the log is."""
     command = f"tail -f {_quoted(result.path)}" if result.path else None

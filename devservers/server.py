@@ -59,7 +59,7 @@ def stop(spec: ServerSpec, *, grace: float = STOP_GRACE, force: bool = False) ->
     this kind are reported, and terminated only with `force`. Raises StopFailedError,
     LockTimeoutError, StateUnusableError.
     """
-    with _locked(spec, LOCK_TIMEOUT):
+    with locked(spec, LOCK_TIMEOUT):
         return _stop(spec, grace, force=force)
 
 
@@ -74,7 +74,7 @@ def restart(
     """Stop and start under one lock, so that nobody else can start it in between. See `ensure`."""
     terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
     spec.command()  # nothing is stopped for a server that could not be started
-    with _locked(spec, timeout):
+    with locked(spec, timeout):
         stopped = _stop(spec, STOP_GRACE, force=force)
         done = _settle(spec, look(spec), terms)
     action = "restarted" if done.action == "started" and stopped.pids_killed else done.action
@@ -272,7 +272,8 @@ def _answer(
 
 
 @contextmanager
-def _locked(spec: ServerSpec, timeout: float) -> Iterator[None]:
+def locked(spec: ServerSpec, timeout: float) -> Iterator[None]:
+    """Hold the server's lock. Raises LockTimeoutError after `timeout` seconds."""
     with state.lock(spec.pid_file, timeout, _me()) as held:
         if not held:
             raise trouble.lock_timeout(spec, timeout)

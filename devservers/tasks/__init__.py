@@ -2,9 +2,15 @@
 
 from invoke.collection import Collection
 
+from devservers.tasks import dev as _dev
 from devservers.tasks import inngest as _inngest
+from devservers.tasks import nextjs as _nextjs
+from devservers.tasks import ports as _ports
 
+dev = _dev.collection
 inngest = _inngest.collection
-ns = Collection(inngest)
+nextjs = _nextjs.collection
+ports = _ports.collection
+ns = Collection(dev, inngest, nextjs, ports)
 
-__all__ = ["inngest", "ns"]
+__all__ = ["dev", "inngest", "nextjs", "ns", "ports"]
