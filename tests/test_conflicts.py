@@ -119,5 +119,5 @@ def test_status_names_a_foreign_listener(world: World, address: str) -> None:
 def test_a_listener_that_never_answers_is_foreign_too(world: World) -> None:
     mute = world.processes.popen([*world.fake("mute"), "dev", "--port", str(world.port)])
     until(lambda: accepts(world.port))
-    assert world.fails("ensure", "--timeout=3", code=12)["holders"][0]["pid"] == mute.pid
+    assert world.fails("ensure", code=12)["holders"][0]["pid"] == mute.pid
     assert mute.poll() is None

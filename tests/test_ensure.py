@@ -99,7 +99,7 @@ def test_a_server_that_exits_at_once_is_a_failure_with_its_last_words(
     world.behave(*via, "say=out of luck", f"exit={status}")
     began = time.monotonic()
     error = world.fails("ensure", code=13)
-    assert time.monotonic() - began < 5, "it must not wait for the time-out"
+    assert time.monotonic() - began < 15, "it must not wait for the time-out"
     assert error["code"] == "server-exited"
     assert error["exitStatus"] == status
     assert error["lastLines"][-1] == "out of luck"
@@ -136,9 +136,9 @@ def test_a_server_that_never_answers_is_stopped_when_the_time_is_up(
     error = world.fails("ensure", "--timeout=0.7", code=14)
     spent = time.monotonic() - began
     assert error["code"] == "not-ready"
-    assert error["waitedSeconds"] == pytest.approx(0.7, abs=0.4)
+    assert error["waitedSeconds"] == pytest.approx(0.7, abs=1)
     assert error["logFile"] == str(world.log)
-    assert spent < (9 if "deaf" in behaviours else 4)
+    assert spent < 15
     world.assert_nothing_left()
 
 
@@ -152,11 +152,16 @@ def test_bytes_that_are_no_text_do_not_stop_a_server_or_its_last_words(world: Wo
 
 
 def test_waits_for_a_server_that_another_call_is_starting(world: World) -> None:
-    world.behave("slow=1")
+    gate = world.folder / "gate"
+    world.behave(f"gate={gate}")
     begun = world.ok("ensure", "--no-wait")
     assert begun["action"] == "starting"
     assert world.ok("status", code=4)["state"] == "starting"
-    done = world.ok("ensure")
+    waiting = world.start("inngest.ensure", "--json")
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(0.5)
+    gate.touch()
+    done = world.result(waiting).json
     assert (done["action"], done["pid"]) == ("already-running", begun["pid"])
     assert done["listenerPid"] == begun["pid"]
     assert world.starts() == 1
@@ -191,7 +196,7 @@ def test_leaves_an_unresponsive_server_alone_and_says_so(running: World) -> None
     server.suspend()
     began = time.monotonic()
     error = running.fails("ensure", "--timeout=0.5", code=14, cwd=running.b)
-    assert 0.5 <= time.monotonic() - began < 2, "the time-out bounds the whole call"
+    assert 0.5 <= time.monotonic() - began < 3, "the time-out bounds the whole call"
     assert error["code"] == "not-ready"
     assert "restart" in error["hint"]
     assert server.status() == psutil.STATUS_STOPPED, "it must not have been signalled"

