@@ -62,8 +62,11 @@ def holders(port: int, found: Sequence[dict[str, object]]) -> Rendered:
             f"Port {port}: {holder['name'] or 'a process of another user'} "
             f"(pid {holder['pid'] or 'unknown'})",
             f"  command: {command}",
-            *(f"  {word}: {holder[word]}" for word in ("user", "cwd", "worktree", "since")),
+            *(f"  {word}: {holder[word]}" for word in _KNOWN if holder[word]),
         ]
     return Rendered(
         {"port": port, "holders": list(found)}, tuple(lines or [f"Nobody listens on port {port}."])
     )
+
+
+_KNOWN = ("user", "cwd", "worktree", "since")

@@ -16,14 +16,15 @@ PACKAGE = Path(devservers.__file__).parent
 GROUPS = {
     "errors": {"errors"},
     "values": {"config", "identity", "result", "spec", "tables", "worktree"},
-    "system": {"logs", "loopback", "ports", "process", "readiness", "state"},
-    "lifecycle": {"adoption", "launch", "report", "server", "trouble", "verdict"},
+    "system": {"logs", "loopback", "ports", "process", "readiness", "state", "whereabouts"},
+    "lifecycle": {"adoption", "foreground", "launch", "report", "server", "trouble", "verdict"},
     "kinds": {
         *("inngest", "inngest_api", "inngest_apps", "inngest_cli", "inngest_drift"),
-        *("inngest_endpoint", "nextjs", "places"),
+        *("inngest_endpoint", "places"),
+        *("nextjs", "nextjs_cli", "nextjs_running", "assignment", "claims", "pool"),
     },
-    "survey": {"doctor"},
-    "rendering": {"rendering", "rendering_inngest"},
+    "survey": {"doctor", "fleet", "prune"},
+    "rendering": {"rendering", "rendering_dev", "rendering_fleet", "rendering_inngest"},
     "entries": {"", "cli", "hook", "tasks", "tasks.*"},
     "program": {"standin"},
 }
@@ -40,7 +41,13 @@ MAY_IMPORT = {
     "program": set(),  # run by its path, apart from the package
 }
 # What has results of its own also has its own rendering, which knows their types.
-ALSO = {"rendering_inngest": {"rendering", "tables", "doctor", "inngest_apps"}}
+ALSO = {
+    "rendering_dev": {"rendering", "tables", "assignment", "pool"},
+    "rendering_fleet": {
+        *("rendering", "rendering_inngest", "tables", "fleet", "inngest_apps", "prune"),
+    },
+    "rendering_inngest": {"rendering", "tables", "doctor", "inngest_apps"},
+}
 HEAVY = {"filelock", "psutil", "requests"}  # 30 to 190 ms each
 SPEAKS = {"cli", "hook", "standin"}  # besides the tasks
 LONGEST_MODULE = 300
