@@ -43,11 +43,11 @@ def overview(found: Overview) -> Rendered:
 def up(result: Up, here: Mapping[str, object]) -> Rendered:
     """Render dev.up; `here` is the asking worktree under the contract's names."""
     machine = (
-        rendering.ensured(result.inngest, INNGEST, watches=True)
+        rendering.ensured(result.inngest, INNGEST, "inngest", watches=True)
         if result.inngest
         else Rendered({"action": "disabled"}, (f"{INNGEST} is disabled here",))
     )
-    own = rendering.ensured(result.nextjs, NEXTJS, watches=False)
+    own = rendering.ensured(result.nextjs, NEXTJS, "nextjs", watches=False)
     app = app_data(result.app) | {"replaced": result.replaced} if result.app else None
     said = _app(result.app, result.replaced) if result.app else ()
     trouble = said if result.app and result.app.state != "served" else ()

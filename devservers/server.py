@@ -183,7 +183,7 @@ def _answers_soon(spec: ServerSpec, view: View, deadline: float) -> bool:
 
 
 def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
-    view = look(spec)
+    view = look(spec, deadline=0)  # whether it answers makes no difference here
     port = view.port
     killed: list[int] = []
     forced = False
@@ -197,7 +197,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
         forced = forced or ended.forced
         if force:
             killed += _terminate_holders(spec, port, grace)
-        view = look(spec)
+        view = look(spec, deadline=0)
         if view.verdict not in (Verdict.ADOPTABLE, Verdict.ORPHAN):
             break
     free = readiness.wait(

@@ -98,8 +98,11 @@ def remove(pid_file: Path, expected: ServerRecord | None) -> None:
     """Remove both files, unless the record is no longer the one that was read. Raises as `read`."""
     if read(pid_file) == expected:
         _check(pid_file)
-        pid_file.unlink(missing_ok=True)
-        record_file(pid_file).unlink(missing_ok=True)
+        for path in (pid_file, record_file(pid_file)):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                _refuse(path, f"can't be removed: {error.strerror or error}")
 
 
 @contextmanager
@@ -113,6 +116,8 @@ def lock(pid_file: Path, timeout: float, started: str) -> Iterator[bool]:
 
     path = lock_file(pid_file)
     _check(path)
+    if not path.parent.is_dir():  # filelock would make it, where a typing error points
+        _refuse(path, "can't be made")
 
     def sign(fd: int) -> None:
         os.ftruncate(fd, 0)

@@ -171,12 +171,14 @@ def refused(world: World, task: str, file: Path, why: str) -> None:
     assert world.servers() == []
 
 
-def test_a_missing_folder_is_made(world: World) -> None:
+@pytest.mark.parametrize("task", ["ensure", "restart", "stop"])
+def test_a_missing_folder_is_named_with_the_command_that_makes_it(world: World, task: str) -> None:
     pid_file = world.folder / "no" / "such" / "x.pid"
     world.behave(pidFile=str(pid_file))
-    done = world.ok("ensure")
-    assert pid_file.read_text() == f"{done['pid']}\n"
-    world.ok("stop")
+    error = world.fails(task, code=17)
+    assert error["code"] == "state-unusable"
+    assert error["hint"] == f"Create it: mkdir -p {pid_file.parent}"
+    assert not (world.folder / "no").exists()
 
 
 @pytest.mark.parametrize("task", ["ensure", "stop", "restart", "status"])

@@ -59,7 +59,8 @@ def start(
     done = operation(
         declared, timeout=patience, wait=flags.wait, force=flags.force, notify=boundary.say
     )
-    return _with_facts(kind, declared, rendering.ensured(done, kind.title, watches=kind.watches))
+    rendered = rendering.ensured(done, kind.title, kind.name, watches=kind.watches)
+    return _with_facts(kind, declared, rendered)
 
 
 def _with_facts(kind: Kind, spec: ServerSpec, rendered: Rendered) -> Rendered:

@@ -1,5 +1,6 @@
 """nextjs.*: this worktree's own Next.js server."""
 
+import contextlib
 import sys
 from collections.abc import Mapping
 
@@ -17,6 +18,8 @@ from devservers.tasks.lifecycle import Flags, Kind
 def declared(*, claim: bool = False) -> ServerSpec:
     """Return the Next.js server of the caller's worktree; with `claim` it gets a port to keep."""
     here = worktree.find()
+    with contextlib.suppress(OSError):  # whoever locks there says what is wrong
+        here.state_dir.mkdir(parents=True, exist_ok=True)
     return nextjs.spec(config.load(here.root, here.main), here, claim=claim)
 
 
