@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from support import CONFIG, INV, PORTS, Ran, World, accepts, claimed_ports, until
+from support import CONFIG, PORTS, Ran, World, accepts, claimed_ports, make_repository, until
 
 FAKE_NEXT = Path(__file__).with_name("fake_next.py")
 
@@ -43,10 +43,28 @@ class NextWorld(World):
     ) -> None:
         self.pool = pool
         self.behaviours = behaviours
-        super().__init__(folder, port)
-        (self.main / ".gitignore").write_text(".dev-port\n.next\nnode_modules\n")
-        for tree in (self.a, self.b):  # committed or not: git only asks whether it is ignored
+        super().__init__(folder, port, make_repository(folder / "template"))
+        for tree in (self.main, self.a, self.b):  # git only asks whether it is ignored
             (tree / ".gitignore").write_text(".dev-port\n.next\nnode_modules\n")
+
+    def git(self, *words: str | Path, cwd: Path) -> str:
+        """Run git as a user without any settings would, and return what it prints."""
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder / "home"), "LC_ALL": "C"}
+        env |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+        for who in ("AUTHOR", "COMMITTER"):
+            env |= {f"GIT_{who}_NAME": "A", f"GIT_{who}_EMAIL": "a@example.com"}
+        command = ["git", *map(str, words)]
+        done = subprocess.run(command, cwd=cwd, env=env, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def add_worktree(self, folder: Path) -> Path:
+        """Add a linked worktree, on a branch of the folder's name."""
+        self.git("worktree", "add", "-q", "-b", folder.name, folder, cwd=self.main)
+        return folder
+
+    def tree(self, name: str) -> Path:
+        """Add a linked worktree on a branch of that name."""
+        return self.add_worktree(self.folder / name)
 
     def configure(
         self,
@@ -125,4 +143,4 @@ def wait_for_lock(folder: Path) -> None:
     until(lambda: lock.exists() and lock.stat().st_size > 0)
 
 
-__all__ = ["INV", "NextWorld", "next_world", "wait_for_lock"]
+__all__ = ["NextWorld", "next_world", "wait_for_lock"]

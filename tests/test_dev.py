@@ -131,7 +131,7 @@ def test_status_of_twenty_worktrees_with_hanging_servers_takes_one_time_out(
 ) -> None:
     with next_world(tmp_path, "late=3600", size=20) as world:
         world.leaves_server = True
-        trees = [world.main, world.a, world.b, *map(world.add_worktree, "cdefghijklmnopqrs")]
+        trees = [world.main, world.a, world.b, *map(world.tree, "cdefghijklmnopqrs")]
         for tree, port in zip(trees, world.pool, strict=True):
             (tree / ".dev-port").write_text(f"{port}\n")
             world.next_by_hand(tree, port, "title", "late=3600")

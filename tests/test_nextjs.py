@@ -26,10 +26,8 @@ KEYS = {"action", "port", "url", "pid", "logFile", "listenerPid", "adopted", "co
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[NextWorld]:
     with next_world(tmp_path, "fork", "lock", "title") as world:
+        world.leaves_server = True
         yield world
-        for tree in (world.main, world.a, world.b):
-            if tree.exists() and not world.leaves_server:
-                world.run("nextjs.stop", cwd=tree)
 
 
 def test_ensure_says_all_that_the_contract_promises(place: NextWorld) -> None:

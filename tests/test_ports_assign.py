@@ -130,12 +130,12 @@ def test_what_listens_on_the_port_later_does_not_move_it(place: NextWorld) -> No
 
 def test_a_claim_goes_with_its_worktree(place: NextWorld) -> None:
     taken = {assigned(place, folder) for folder in (place.main, place.a, place.b)}
-    extra = [place.add_worktree(name) for name in ("c", "d")]
+    extra = [place.tree(name) for name in ("c", "d")]
     taken |= {assigned(place, folder) for folder in extra}
     assert taken == set(place.pool)
     gone = int(place.claim(place.b))
     place.git("worktree", "remove", "--force", place.b, cwd=place.main)
-    assert assigned(place, place.add_worktree("e")) == gone
+    assert assigned(place, place.tree("e")) == gone
     assert assigned(place, place.a) in taken - {gone}
 
 
@@ -191,7 +191,7 @@ def test_the_pool_used_up_names_every_port_and_its_holder(tmp_path: Path) -> Non
 def test_twenty_times_ten_worktrees_ask_at_once_and_no_two_get_the_same(tmp_path: Path) -> None:
     rounds = int(os.environ.get("DEVSERVERS_TEST_ROUNDS", "20"))
     with next_world(tmp_path, size=10) as world:
-        trees = [world.main, world.a, world.b, *map(world.add_worktree, "cdefghi")]
+        trees = [world.main, world.a, world.b, *map(world.tree, "cdefghi")]
         for _ in range(rounds):
             done = world.at_once(trees, "ports.assign", "--json")
             assert [ran.code for ran in done] == [0] * 10, done
@@ -204,7 +204,7 @@ def test_twenty_times_ten_worktrees_ask_at_once_and_no_two_get_the_same(tmp_path
 @pytest.mark.timeout(120)
 def test_of_eleven_that_ask_at_once_for_ten_ports_one_is_told_who_has_them(tmp_path: Path) -> None:
     with next_world(tmp_path, size=10) as world:
-        trees = [world.main, world.a, world.b, *map(world.add_worktree, "cdefghij")]
+        trees = [world.main, world.a, world.b, *map(world.tree, "cdefghij")]
         done = world.at_once(trees, "ports.assign", "--json")
         assert sorted(ran.code for ran in done) == [0] * 10 + [18]
         won = [ran.json["port"] for ran in done if ran.code == 0]
