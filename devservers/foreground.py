@@ -10,9 +10,9 @@ from types import FrameType
 
 from devservers import launch, ports, process, state, trouble
 from devservers.errors import PortInUseError, ServerExitedError
+from devservers.record import ServerRecord
 from devservers.server import LOCK_TIMEOUT, STOP_GRACE, locked
 from devservers.spec import ServerSpec
-from devservers.state import ServerRecord
 from devservers.verdict import Verdict, look
 
 SIGNALLED = 128  # a shell adds the signal's number

@@ -9,8 +9,8 @@ from devservers import logs, ports, process, readiness, state, trouble
 from devservers.errors import ServerExitedError, StateUnusableError, StopFailedError
 from devservers.identity import Identity
 from devservers.process import Ended
+from devservers.record import ServerRecord
 from devservers.spec import MARKER, ServerSpec
-from devservers.state import ServerRecord
 from devservers.verdict import ANSWER_TIMEOUT, ask, is_answer, proved_listener
 
 UNDO_GRACE = 5.0  # seconds

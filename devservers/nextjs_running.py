@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from devservers import ports, process, state, whereabouts
 from devservers.identity import Socket
-from devservers.state import ServerRecord
+from devservers.record import ServerRecord
 
 TITLE = "next-server"  # what the listener calls itself, in Next.js 14, 15 and 16
 LOCK = Path(".next", "dev", "lock")  # since 16; 14 and 15 have none

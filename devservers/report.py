@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from devservers import adoption, logs, ports
+from devservers.record import ServerRecord
 from devservers.result import LogFile, Status
 from devservers.spec import ServerSpec
-from devservers.state import ServerRecord
 from devservers.verdict import Verdict, View, is_answer, look
 
 

@@ -13,10 +13,10 @@ from devservers import adoption, launch, ports, process, readiness, state, troub
 from devservers.errors import StopFailedError
 from devservers.identity import Identity
 from devservers.launch import MoveWatch, Notify, Terms
+from devservers.record import ServerRecord
 from devservers.report import warnings_of
 from devservers.result import Ensured, Stopped
 from devservers.spec import ServerSpec
-from devservers.state import ServerRecord
 from devservers.verdict import PENDING, Verdict, View, glance, is_answer, look
 
 READY_TIMEOUT = 60.0  # seconds

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from devservers import ports, process, readiness, state
 from devservers.identity import Identity, Listener, Socket
+from devservers.record import ServerRecord
 from devservers.spec import Recognised, ServerSpec
-from devservers.state import ServerRecord
 
 ANSWER_TIMEOUT = 1.2  # seconds for one HTTP question; status has two for all it asks
 LEAST_PATIENCE = 0.25  # seconds; for a server that is well, on a machine that is busy

@@ -15,7 +15,7 @@ PACKAGE = Path(devservers.__file__).parent
 # Which group a module belongs to. One that exists and is not named here fails: give it its place.
 GROUPS = {
     "errors": {"errors"},
-    "values": {"config", "identity", "result", "spec", "tables", "worktree"},
+    "values": {"config", "identity", "record", "result", "spec", "tables", "worktree"},
     "system": {"logs", "loopback", "ports", "process", "readiness", "state", "whereabouts"},
     "lifecycle": {"adoption", "foreground", "launch", "report", "server", "trouble", "verdict"},
     "kinds": {
@@ -32,7 +32,11 @@ GROUPS = {
 MAY_IMPORT = {
     "errors": set(),
     "values": {"errors"},
-    "system": {"errors", "identity"},  # plain values as arguments, never a spec; never each other
+    "system": {
+        "errors",
+        "identity",
+        "record",
+    },  # plain values as arguments, never a spec; never each other
     "lifecycle": {"errors", "values", "system", "lifecycle"},  # never asks which kind it has
     "kinds": {"errors", "values", "system", "kinds"},  # never the lifecycle
     "survey": {"errors", "values", "system", "lifecycle", "kinds"},
@@ -42,6 +46,7 @@ MAY_IMPORT = {
 }
 # What has results of its own also has its own rendering, which knows their types.
 ALSO = {
+    "record": {"identity"},
     "rendering_dev": {"rendering", "tables", "assignment", "pool"},
     "rendering_fleet": {
         *("rendering", "rendering_inngest", "tables", "fleet", "inngest_apps", "prune"),
