@@ -3,8 +3,8 @@
 import time
 
 from devservers import ports, process
+from devservers.record import ServerRecord
 from devservers.spec import ServerSpec
-from devservers.state import ServerRecord
 from devservers.verdict import Verdict, View
 
 

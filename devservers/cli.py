@@ -38,7 +38,7 @@ def _glance() -> Rendered | None:
     if record is None:
         return None
     done = report.answer(spec, "already-running", record)
-    return rendering.ensured(done, spec.title, watches=True)
+    return rendering.ensured(done, spec.title, spec.name, watches=True)
 
 
 def _run_invoke() -> None:

@@ -10,12 +10,18 @@ import sys
 
 TYPE_CHECKING = False  # every import counts here; see receipt
 if TYPE_CHECKING:
+    from devservers.config import Config
     from devservers.spec import ServerSpec
     from devservers.worktree import Worktree
 
-USAGE = "devservers-hook [--wait] post-checkout OLD NEW FLAG | post-merge [SQUASH] | ensure"
-EVENTS = {"post-checkout": (0, 3), "post-merge": (0, 1), "ensure": (0,)}  # how many words follow
-OPTIONS = frozenset({"--wait"})
+USAGE = (
+    "devservers-hook [--wait] [--nextjs] "
+    "post-checkout OLD NEW FLAG | post-merge [SQUASH] | ensure [inngest|nextjs]"
+)
+EVENTS = {"post-checkout": (0, 3), "post-merge": (0, 1), "ensure": (0, 1)}  # how many words follow
+OPTIONS = frozenset({"--wait", "--nextjs"})
+SERVERS = frozenset({"inngest", "nextjs"})
+PATIENCE = {"inngest": 60.0, "nextjs": 120.0}  # seconds, as for the tasks
 FILES_ONLY = "0"  # post-checkout's flag: single files, not a branch (githooks(5))
 
 
@@ -43,7 +49,8 @@ def say(text: str) -> None:
 def _run(words: list[str]) -> None:
     options = {word for word in words if word.startswith("--")}
     event, *rest = [word for word in words if word not in options] or [""]
-    if not options <= OPTIONS or len(rest) not in EVENTS.get(event, ()):
+    usable = options <= OPTIONS and len(rest) in EVENTS.get(event, ())
+    if not usable or (event == "ensure" and not SERVERS.issuperset(rest)):
         say(f"unusable arguments: {' '.join(words) or 'none'}. Usage: {USAGE}")
         return
     # pre-commit hands git's arguments on in variables.
@@ -57,20 +64,25 @@ def _run(words: list[str]) -> None:
         return
     from devservers import receipt  # noqa: PLC0415 - not for a checkout of files
 
-    if not receipt.is_good(folder, "inngest"):
-        _ensure(folder, wait="--wait" in options)
+    both = ("inngest", "nextjs") if "--nextjs" in options else ("inngest",)
+    for name in rest if event == "ensure" and rest else both:
+        if not receipt.is_good(folder, name):
+            try:
+                _ensure(name, folder, wait="--wait" in options)
+            except Exception as error:  # noqa: BLE001 - trouble with one is none with the other
+                say(_in_one_line(error))
 
 
-def _ensure(folder: str, *, wait: bool) -> None:
+def _ensure(name: str, folder: str, *, wait: bool) -> None:
     from devservers import config, inngest, receipt, state, verdict, worktree  # noqa: PLC0415
 
     here = worktree.find()
     rules = (config.__file__, inngest.__file__)  # another release may want something else
     inputs = receipt.sign([*rules, *map(str, config.candidates(here.root, here.main))])
     settings = config.load(here.root, here.main)
-    if not settings.inngest.enabled:
+    if name == "inngest" and not settings.inngest.enabled:
         return
-    spec = inngest.spec(settings, here)
+    spec = inngest.spec(settings, here) if name == "inngest" else _nextjs(settings, here, wait=wait)
     inputs += receipt.sign([str(spec.pid_file), str(state.record_file(spec.pid_file))])
     record = verdict.glance(spec)
     if record is not None:
@@ -79,14 +91,20 @@ def _ensure(folder: str, *, wait: bool) -> None:
     elif wait:
         from devservers import server  # noqa: PLC0415 - not for a warm call
 
-        server.ensure(spec)
+        server.ensure(spec, timeout=PATIENCE[name])
     else:
         _hand_over(spec, here)
 
 
+def _nextjs(settings: "Config", here: "Worktree", *, wait: bool) -> "ServerSpec":
+    from devservers import nextjs  # noqa: PLC0415 - only where it is asked for
+
+    return nextjs.spec(settings, here, claim=wait)  # a port is claimed by who starts it
+
+
 def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     """Start a detached `ensure`, unless it is clear already that it would be in vain."""
-    from devservers import ports, process, state, worktree  # noqa: PLC0415 - not for a warm call
+    from devservers import ports, process, state  # noqa: PLC0415 - not for a warm call
 
     state.read_pid(spec.pid_file)  # raises where it can't be used, as command() does below
     doing = "is not running: it is being started"
@@ -95,9 +113,9 @@ def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     if not doing:
         return
     spec.command()  # whether there is one: said here, where somebody reads it
-    argv = (sys.executable, "-P", "-m", "devservers.hook", "--wait", "ensure")
+    argv = (sys.executable, "-P", "-m", "devservers.hook", "--wait", "ensure", spec.name)
     spec.log_file.parent.mkdir(parents=True, exist_ok=True)
-    env = worktree.clean_env(os.environ)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     process.let_go(process.spawn(argv, here.root, env, spec.log_file))
     say(f"the {spec.title} {doing} in the background. Log: {spec.log_file}")
 

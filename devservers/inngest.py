@@ -53,6 +53,9 @@ def spec(
         reconcile=partial(inngest_drift.reconcile, urls),
         describe=describe,
         differences=partial(inngest_drift.differing_arguments, arguments(settings, urls)),
+        elsewhere="set inngest.port to another port",
+        worth="it may hold events and runs",
+        shared=True,
     )
 
 

@@ -9,9 +9,9 @@ from devservers import logs, ports, probe, process, readiness, state, trouble
 from devservers.errors import ServerExitedError, StateUnusableError, StopFailedError
 from devservers.identity import Identity
 from devservers.process import Ended
+from devservers.record import ServerRecord
 from devservers.spec import MARKER, ServerSpec
-from devservers.state import ServerRecord
-from devservers.verdict import ANSWER_TIMEOUT, is_answer, proved_listener
+from devservers.verdict import ANSWER_TIMEOUT, ask, is_answer, proved_listener
 
 UNDO_GRACE = 5.0  # seconds
 MOVE_GRACE = 1.0  # seconds that a server may answer on another port before its own
@@ -163,10 +163,8 @@ def _prove(
             if any(found.pid not in known for found in ports.listeners(spec.port)):
                 raise trouble.port_in_use(spec, spec.port)
             return None
-        for address in probe.reachable(listener.address):
-            if is_answer(spec, _status(spec, address, terms.deadline)):
-                return record._replace(listener=listener)
-        return None
+        status = ask(listener.address, spec.port, spec.health_path, terms.deadline)
+        return record._replace(listener=listener) if is_answer(spec, status) else None
 
     what = f"the {spec.title} (pid {child.pid}) on port {spec.port}; log: {spec.log_file}"
     begun = time.monotonic()
@@ -174,11 +172,6 @@ def _prove(
     if proved is None:
         raise trouble.not_ready(spec, time.monotonic() - begun, record.log_offset)
     return proved
-
-
-def _status(spec: ServerSpec, address: str, deadline: float) -> int | None:
-    patience = min(ANSWER_TIMEOUT, max(deadline - time.monotonic(), 0.05))
-    return probe.http_status(address, spec.port, spec.health_path, patience)
 
 
 class MoveWatch:

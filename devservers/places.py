@@ -1,9 +1,8 @@
 """Places: who listens on each port of this machine, and in which git worktree."""
 
-from pathlib import Path
 from typing import NamedTuple
 
-from devservers import ports, worktree
+from devservers import ports, whereabouts, worktree
 from devservers.worktree import Worktree
 
 
@@ -18,11 +17,11 @@ class Place(NamedTuple):
 def listeners_by_port() -> dict[int, Place]:
     """Return who listens on each port of this machine."""
     found: dict[int, Place] = {}
-    roots: dict[int | None, Worktree | None] = {None: None}
+    trees: dict[int | None, Worktree | None] = {None: None}
     for socket in ports.listening():
-        if socket.pid not in roots:
-            folder = ports.working_directory(socket.pid) if socket.pid else None
-            exists = folder is not None and Path(folder).is_dir()
-            roots[socket.pid] = worktree.find(Path(folder)) if folder and exists else None
-        found.setdefault(socket.port, Place(socket.port, socket.pid, roots[socket.pid]))
+        if socket.pid is not None and socket.pid not in trees:
+            folder = whereabouts.folder(socket.pid)
+            there = folder is not None and folder.is_dir()
+            trees[socket.pid] = worktree.find(folder) if there else None
+        found.setdefault(socket.port, Place(socket.port, socket.pid, trees[socket.pid]))
     return found

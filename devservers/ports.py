@@ -93,12 +93,6 @@ def holders(port: int) -> tuple[dict[str, object], ...]:
     return tuple(holder(pid) for pid in pids)
 
 
-def working_directory(pid: int) -> str | None:
-    """Return the folder that `pid` works in, None if that can't be known."""
-    cwd = holder(pid)["cwd"]
-    return cwd if isinstance(cwd, str) else None
-
-
 def _socket(row: Any, pid: int | None) -> Socket | None:
     if row.status != "LISTEN" or not row.laddr:
         return None

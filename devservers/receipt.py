@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from devservers.spec import ServerSpec
-    from devservers.state import ServerRecord
+    from devservers.record import ServerRecord
 
 FORM = "devservers receipt 1"
 PLACE = "devservers"

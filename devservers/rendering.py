@@ -21,8 +21,11 @@ class Rendered(NamedTuple):
     exit_code: int = 0
 
 
-def ensured(result: Ensured, title: str, *, watches: bool) -> Rendered:
-    """Render ensure, start and restart; `watches` tells whether this kind watches ports."""
+def ensured(result: Ensured, title: str, task: str, *, watches: bool) -> Rendered:
+    """Render ensure, start and restart of the collection `task`.
+
+    `watches` tells whether this kind of server watches ports.
+    """
     data: dict[str, object] = {
         "action": result.action,
         "port": result.port,
@@ -54,6 +57,8 @@ def ensured(result: Ensured, title: str, *, watches: bool) -> Rendered:
     if result.pids_killed:
         lines.append(f"  ended before: pid {_listed(result.pids_killed)}")
     lines.append(f"  log: {result.log_file or 'unknown, it was not started by this tool'}")
+    if result.action != "already-running":
+        lines.append(f"  next: `inv {task}.status`, `inv {task}.logs --follow`, `inv {task}.stop`")
     return Rendered(data, tuple(lines), result.warnings)
 
 
@@ -120,6 +125,11 @@ def status(result: Status, title: str, task: str, *, watches: bool) -> Rendered:
         lines.append(f"  log: {result.log_file} ({result.log_size} bytes)")
     exit_code = STATUS_EXIT.get(result.state, NOT_RUNNING)
     return Rendered(data, tuple(lines), result.warnings, exit_code)
+
+
+def ran(port: int, code: int, more: Mapping[str, object]) -> Rendered:
+    """Render a server that has run in the foreground; its exit status is handed on."""
+    return Rendered({"action": "ran", "port": port, "exitStatus": code, **more}, exit_code=code)
 
 
 def logs(result: LogFile) -> Rendered:

@@ -30,7 +30,7 @@ def apps(found: Sequence[App], here: str) -> Rendered:
     ]
     titles = ("", "PORT", "STATE", "APP", "FUNCTIONS", "BRANCH", "WORKTREE")
     return Rendered(
-        {"apps": [_json(app) for app in found]}, (*table(titles, rows), *_next(found, here))
+        {"apps": [app_data(app) for app in found]}, (*table(titles, rows), *_next(found, here))
     )
 
 
@@ -64,7 +64,8 @@ def doctor(checks: Sequence[Check]) -> Rendered:
     return Rendered(data, tuple(lines), exit_code=1 if failed else 0)
 
 
-def _json(app: App) -> dict[str, object]:
+def app_data(app: App) -> dict[str, object]:
+    """Return one app under the contract's names."""
     return {
         "port": app.port,
         "url": app.url,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from devservers import adoption, logs, ports
+from devservers.record import ServerRecord
 from devservers.result import Ensured, LogFile, Status
 from devservers.spec import ServerSpec
-from devservers.state import ServerRecord
 from devservers.verdict import Verdict, View, is_answer, look
 
 
@@ -134,11 +134,13 @@ def answer(
 
 def warnings_of(spec: ServerSpec, record: ServerRecord) -> Iterator[str]:
     """Yield what is not as this worktree's spec has it, in plain words."""
+    yield from spec.warnings
     restart_it = f"`inv {spec.name}.restart`"
     if record.port != spec.port:
+        for_whom = ", for every worktree" if spec.shared else ""
         yield (
-            f"It runs on port {record.port}; this worktree's configuration asks for {spec.port}. "
-            f"{restart_it} would move it, for every worktree."
+            f"It runs on port {record.port}; this worktree asks for {spec.port}. "
+            f"{restart_it} would move it{for_whom}."
         )
     if record.stand_in and not spec.stand_in:
         yield f"This is the stand-in, not the real {spec.title}. {restart_it} starts the real one."

@@ -58,7 +58,7 @@ def stop(spec: ServerSpec, *, grace: float = STOP_GRACE, force: bool = False) ->
     this kind are reported, and terminated only with `force`. Raises StopFailedError,
     LockTimeoutError, StateUnusableError.
     """
-    with _locked(spec, LOCK_TIMEOUT):
+    with locked(spec, LOCK_TIMEOUT):
         return _stop(spec, grace, force=force)
 
 
@@ -73,7 +73,7 @@ def restart(
     """Stop and start under one lock, so that nobody else can start it in between. See `ensure`."""
     terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
     spec.command()  # nothing is stopped for a server that could not be started
-    with _locked(spec, timeout):
+    with locked(spec, timeout):
         stopped = _stop(spec, STOP_GRACE, force=force)
         done = _settle(spec, look(spec), terms)
     action = "restarted" if done.action == "started" and stopped.pids_killed else done.action
@@ -182,7 +182,7 @@ def _answers_soon(spec: ServerSpec, view: View, deadline: float) -> bool:
 
 
 def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
-    view = look(spec)
+    view = look(spec, deadline=0)  # whether it answers makes no difference here
     port = view.port
     killed: list[int] = []
     forced = False
@@ -196,7 +196,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
         forced = forced or ended.forced
         if force:
             killed += _terminate_holders(spec, port, grace)
-        view = look(spec)
+        view = look(spec, deadline=0)
         if view.verdict not in (Verdict.ADOPTABLE, Verdict.ORPHAN):
             break
     free = readiness.wait(
@@ -251,7 +251,8 @@ def _terminate_holders(spec: ServerSpec, port: int, grace: float) -> tuple[int, 
 
 
 @contextmanager
-def _locked(spec: ServerSpec, timeout: float) -> Iterator[None]:
+def locked(spec: ServerSpec, timeout: float) -> Iterator[None]:
+    """Hold the server's lock. Raises LockTimeoutError after `timeout` seconds."""
     with state.lock(spec.pid_file, timeout, _me()) as held:
         if not held:
             raise trouble.lock_timeout(spec, timeout)

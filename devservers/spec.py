@@ -104,6 +104,14 @@ class ServerSpec(NamedTuple):
     differences: Callable[[tuple[str, ...]], tuple[str, ...]] = _no_difference
     """Given a running server's argv: warnings of what only a restart would bring in line. Asks
     nobody anything, since every ensure calls it."""
+    warnings: tuple[str, ...] = ()
+    """What a caller should be told of the declaration itself, whatever runs."""
+    elsewhere: str = ""
+    """How to have it use another port, in words that follow "Stop it, "."""
+    worth: str = "it may still be busy starting"
+    """Why one that doesn't answer is left alone."""
+    shared: bool = False
+    """Every worktree uses the same one."""
 
     @property
     def marker(self) -> str:

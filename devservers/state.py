@@ -1,43 +1,20 @@
 """State on disk: pid file, record and lock. Atomic, owner-checked, never through a link."""
 
-import json
 import os
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from devservers.errors import StateUnusableError
-from devservers.identity import Identity, Listener
+from devservers.identity import Identity
+from devservers.record import LARGEST_PID, ServerRecord, dump, parse, seconds
 
 LARGEST_RECORD = 1 << 20  # bytes; ours are below 10 kB
-LARGEST_PID = 1 << 22  # Linux's upper limit (proc(5), pid_max); others are far below
 LONGEST_PID_FILE = 64  # bytes, white space included
 LOCK_POLL = 0.01  # seconds
-
-
-class ServerRecord(NamedTuple):
-    """What was started (or adopted), as far as it can't be seen in the live system."""
-
-    process: Identity
-    """The process that we spawned; for an adopted server its listener."""
-    port: int
-    argv: tuple[str, ...]
-    urls: tuple[str, ...]
-    """What the server was told to watch, at its start and since."""
-    log_file: str | None
-    log_offset: int
-    """Bytes in the log when this run began."""
-    cwd: str
-    worktree: str | None
-    branch: str | None
-    started_at: float
-    """Seconds since the epoch."""
-    listener: Listener | None = None
-    adopted: bool = False
-    stand_in: bool = False
 
 
 class LockHolder(NamedTuple):
@@ -89,20 +66,19 @@ def write(pid_file: Path, record: ServerRecord) -> None:
     tell from a stranger.
     """
     _check(pid_file)  # before the record is written: all of it or nothing
-    text = json.dumps(_to_json(record), indent=1)
-    _replace(record_file(pid_file), f"{text}\n")
+    _replace(record_file(pid_file), dump(record))
     _replace(pid_file, f"{record.process.pid}\n")
 
 
 def remove(pid_file: Path, expected: ServerRecord | None) -> None:
-    """Remove pid file and record, unless the record is no longer the one that was read.
-
-    Raises StateUnusableError if one of them is a link, a folder, or somebody else's.
-    """
+    """Remove both files, unless the record is no longer the one that was read. Raises as `read`."""
     if read(pid_file) == expected:
         _check(pid_file)
-        pid_file.unlink(missing_ok=True)
-        record_file(pid_file).unlink(missing_ok=True)
+        for path in (pid_file, record_file(pid_file)):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                _refuse(path, f"can't be removed: {error.strerror or error}")
 
 
 @contextmanager
@@ -116,6 +92,8 @@ def lock(pid_file: Path, timeout: float, started: str) -> Iterator[bool]:
 
     path = lock_file(pid_file)
     _check(path)
+    if not path.parent.is_dir():  # filelock would make it, where a typing error points
+        _refuse(path, "can't be made")
 
     def sign(fd: int) -> None:
         os.ftruncate(fd, 0)
@@ -146,104 +124,9 @@ def lock_holder(pid_file: Path) -> LockHolder | None:
     """Return who signed the lock last; the caller checks whether that process is alive."""
     try:
         pid, since, started = lock_file(pid_file).read_text().split(maxsplit=2)
-        return LockHolder(Identity(int(pid), started.strip()), _number(float(since)))
+        return LockHolder(Identity(int(pid), started.strip()), seconds(float(since)))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def parse(data: bytes) -> ServerRecord | None:
-    """Return the record in `data`, None if a single field isn't what we would have written."""
-    try:
-        raw = json.loads(data)
-        listener = raw["listener"]
-        return ServerRecord(
-            process=_identity(raw),
-            port=_whole(raw["port"], 65535),
-            argv=_texts(raw["argv"]),
-            urls=_texts(raw["urls"]),
-            log_file=_text_or_none(raw["logFile"]),
-            log_offset=_whole(raw["logOffset"], 1 << 62, least=0),
-            cwd=_text(raw["cwd"]),
-            worktree=_text_or_none(raw["worktree"]),
-            branch=_text_or_none(raw["branch"]),
-            started_at=float(_number(raw["startedAt"])),
-            listener=None if listener is None else _listener(listener),
-            adopted=_flag(raw["adopted"]),
-            stand_in=_flag(raw["standIn"]),
-        )
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _to_json(record: ServerRecord) -> dict[str, object]:
-    listener = record.listener
-    return {
-        "pid": record.process.pid,
-        "started": record.process.started,
-        "port": record.port,
-        "argv": record.argv,
-        "urls": record.urls,
-        "logFile": record.log_file,
-        "logOffset": record.log_offset,
-        "cwd": record.cwd,
-        "worktree": record.worktree,
-        "branch": record.branch,
-        "startedAt": record.started_at,
-        "listener": listener
-        and {
-            "pid": listener.process.pid,
-            "started": listener.process.started,
-            "address": listener.address,
-            "fd": listener.fd,
-            "inode": listener.inode,
-        },
-        "adopted": record.adopted,
-        "standIn": record.stand_in,
-    }
-
-
-def _identity(raw: dict[str, Any]) -> Identity:
-    return Identity(_whole(raw["pid"], LARGEST_PID, least=2), _text(raw["started"]))
-
-
-def _listener(raw: dict[str, Any]) -> Listener:
-    fd = _whole(raw["fd"], 1 << 30, least=-1)
-    return Listener(_identity(raw), _text(raw["address"]), fd, _text(raw["inode"], least=0))
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1e11:  # noqa: PLR2004 - the year 5138
-        raise TypeError
-    return value
-
-
-def _whole(value: object, most: int, least: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise TypeError
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _text(value: object, least: int = 1) -> str:
-    if not isinstance(value, str) or len(value) < least or "\0" in value:
-        raise TypeError
-    os.fsencode(value)  # JSON can spell half a surrogate pair, which no path or argument can hold
-    return value
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError
-    return tuple(_text(item, least=0) for item in value)
 
 
 def _check(path: Path) -> bool:

@@ -18,8 +18,7 @@ def port_in_use(spec: ServerSpec, port: int) -> PortInUseError:
     who = " and ".join(map(describe_holder, holders)) or "a process that this user can't see"
     return PortInUseError(
         f"Port {port} is held by {who}, not by a server of ours: {spec.title} not started.",
-        hint=f"Stop it, set {spec.name}.port to another port, or run `inv {spec.name}.ensure "
-        "--force` to terminate it.",
+        hint=f"Stop it, {spec.elsewhere}, or run `inv {spec.name}.ensure --force` to terminate it.",
         details={"port": port, "holders": list(holders)},
     )
 
@@ -58,8 +57,8 @@ def left_alone(spec: ServerSpec, seen: View | None, timeout: float) -> NotReadyE
     words = logs.last_lines(Path(record.log_file), 5) if record and record.log_file else []
     return NotReadyError(
         f"The {spec.title} (pid {pid}) runs, but did not answer on port "
-        f"{seen.port if seen else spec.port} within {timeout:g} s. It was left alone: it may hold "
-        "events and runs.",
+        f"{seen.port if seen else spec.port} within {timeout:g} s. It was left alone: "
+        f"{spec.worth}.",
         hint=f"Look at `inv {spec.name}.logs`; `inv {spec.name}.restart` replaces it.",
         details={
             "waitedSeconds": timeout,

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from devservers import ports, probe, proc, process, state
 from devservers.identity import Identity, Listener, Socket
+from devservers.record import ServerRecord
 from devservers.spec import Recognised, ServerSpec
-from devservers.state import ServerRecord
 
-LEAST_PATIENCE = 0.1  # seconds; a server that is well answers in a few milliseconds
 ANSWER_TIMEOUT = probe.TIMEOUT
+LEAST_PATIENCE = 0.25  # seconds; for a server that is well, on a machine that is busy
 
 
 class Verdict(enum.Enum):
@@ -60,7 +60,7 @@ def glance(spec: ServerSpec, deadline: float = math.inf) -> ServerRecord | None:
         return None
     if not _still_listens(record.listener, record.port):
         return None
-    status = _ask(record.listener.address, record.port, spec.health_path, deadline)
+    status = ask(record.listener.address, record.port, spec.health_path, deadline)
     return record if is_answer(spec, status) else None
 
 
@@ -92,6 +92,16 @@ def is_answer(spec: ServerSpec, status: int | None) -> bool:
     return status is not None and status <= spec.worst_status
 
 
+def ask(address: str, port: int, path: str, deadline: float = math.inf) -> int | None:
+    """Return the HTTP status of a socket that is bound to `address`; None if it gives none.
+
+    It is waited for ANSWER_TIMEOUT at most, and not beyond `deadline` (a monotonic instant), but
+    always for the moment that a server needs that is well.
+    """
+    patience = min(ANSWER_TIMEOUT, max(deadline - time.monotonic(), LEAST_PATIENCE))
+    return probe.first_status(address, port, path, patience)
+
+
 def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str, deadline: float) -> View:
     listener = record.listener
     if listener is None or not _still_listens(listener, record.port):
@@ -102,7 +112,7 @@ def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str, deadline: f
         if listener is None:
             others = ports.listeners(record.port)
             return View(Verdict.CONFLICT if others else Verdict.STARTING, record.port, record)
-    status = _ask(listener.address, record.port, path, deadline)
+    status = ask(listener.address, record.port, path, deadline)
     verdict = Verdict.RUNNING if is_answer(spec, status) else Verdict.UNRESPONSIVE
     return View(verdict, record.port, record, listener, status)
 
@@ -118,7 +128,7 @@ def _look_at_port(spec: ServerSpec, record: ServerRecord | None, path: str) -> V
     for found in sockets:
         identity = process.identify(found.pid) if found.pid is not None else None
         if identity and _is_orphan(spec, record, identity):
-            status = _ask(found.address, port, path)
+            status = ask(found.address, port, path)
             return View(Verdict.ORPHAN, port, record, _listener(found, identity), status)
     pid = next((found.pid for found in sockets if found.pid is not None), None)
     recognised = spec.recognise(port, pid)
@@ -127,7 +137,7 @@ def _look_at_port(spec: ServerSpec, record: ServerRecord | None, path: str) -> V
     identity = process.identify(pid) if pid is not None else None
     socket = next((found for found in sockets if found.pid == pid), None)
     listener = _listener(socket, identity) if socket and identity else None
-    status = _ask(socket.address if socket else "", port, path)
+    status = ask(socket.address if socket else "", port, path)
     return View(Verdict.ADOPTABLE, port, record, listener, status, recognised)
 
 
@@ -148,8 +158,3 @@ def _still_listens(listener: Listener, port: int) -> bool:
 def _listener(found: Socket, identity: Identity) -> Listener:
     inode = proc.socket_inode(identity.pid, found.fd)
     return Listener(identity, found.address, found.fd, inode)
-
-
-def _ask(address: str, port: int, path: str, deadline: float = math.inf) -> int | None:
-    patience = min(ANSWER_TIMEOUT, max(deadline - time.monotonic(), LEAST_PATIENCE))
-    return probe.first_status(address, port, path, patience)

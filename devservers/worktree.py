@@ -4,6 +4,7 @@ Read from the files that gitrepository-layout(5) documents instead of asking git
 call, and inside hooks `GIT_DIR` would make git answer for another repository, with status 0.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,16 @@ class Worktree(NamedTuple):
         name = head.removeprefix("ref: refs/heads/")
         return name if name not in (head, ".invalid") else None  # .invalid: reftable
 
+    @property
+    def state_dir(self) -> Path:
+        """Where a server of this worktree keeps its files: git removes them with the worktree."""
+        return self.git_dir / "devservers" if self.git_dir else self.root / ".devservers"
+
+    @property
+    def shared_dir(self) -> Path:
+        """Where all worktrees of the repository keep what they share."""
+        return self.common_dir / "devservers" if self.common_dir else self.root / ".devservers"
+
 
 def find(folder: Path | None = None) -> Worktree:
     """Return the worktree that `folder` (default: the working directory) belongs to."""
@@ -39,6 +50,88 @@ def find(folder: Path | None = None) -> Worktree:
             main = _worktree(top, top).main
             return Worktree(main, main, top, top)
     return Worktree(start, start)
+
+
+def every(here: Worktree) -> tuple[Worktree, ...]:
+    """Return all worktrees of the repository that are there, the main one first, then by path.
+
+    One that git still lists, but whose folder is gone or has lost its `.git`, is not among them.
+    """
+    if here.common_dir is None:
+        return (here,)
+    found = {here.root: here}
+    if here.main != here.common_dir and here.main.is_dir():  # not bare
+        found.setdefault(here.main, here._replace(root=here.main, git_dir=here.common_dir))
+    for git_dir, root in linked(here.common_dir).items():
+        if root and _git_dir(root / ".git") == git_dir:
+            found.setdefault(root, here._replace(root=root, git_dir=git_dir))
+    return tuple(sorted(found.values(), key=lambda tree: (tree.root != here.main, tree.root)))
+
+
+def linked(common: Path) -> dict[Path, Path | None]:
+    """Return git's folder of each linked worktree with the worktree it names, there or not."""
+    try:
+        folders = sorted((common / "worktrees").iterdir())
+    except OSError:
+        return {}
+    return {folder.resolve(): top_of(folder) for folder in folders if folder.is_dir()}
+
+
+def top_of(git_dir: Path) -> Path | None:
+    """Return the worktree that a linked worktree's git folder names; None for any other folder."""
+    pointer = _read(git_dir / "gitdir")  # may be relative since git 2.48
+    return Path(os.path.abspath(git_dir / pointer)).parent.resolve() if pointer else None  # noqa: PTH100
+
+
+def is_there(git_dir: Path) -> bool:
+    """Return whether the worktree of a git folder exists, and still belongs to it."""
+    if not (git_dir / "HEAD").exists():
+        return False
+    top = top_of(git_dir)
+    return top is None or _git_dir(top / ".git") == git_dir.resolve()
+
+
+def commits(here: Worktree) -> dict[Path, str]:
+    """Return the commit that each worktree has checked out, as git says; {} where git can't."""
+    found: dict[Path, str] = {}
+    text = git(here.root, "worktree", "list", "--porcelain", "-z")  # since git 2.36
+    end = "\0" if text else "\n"
+    text = text or git(here.root, "worktree", "list", "--porcelain")
+    for block in text.split(end * 2):
+        facts = dict(line.partition(" ")[::2] for line in block.split(end))
+        if "worktree" in facts and facts.get("HEAD", "").strip("0"):
+            found[Path(facts["worktree"]).resolve()] = facts["HEAD"]
+    return found
+
+
+def is_ignored(here: Worktree, name: str) -> bool:
+    """Return whether git ignores that file; outside git, and where git can't tell, it is."""
+    import subprocess  # noqa: PLC0415 - rarely needed
+
+    if here.git_dir is None:
+        return True
+    command = ["git", "check-ignore", "-q", "--", name]
+    env = clean_env(os.environ)  # in a hook, GIT_DIR names another worktree
+    try:
+        done = subprocess.run(command, cwd=here.root, env=env, check=False, capture_output=True)  # noqa: S603
+    except OSError:
+        return True
+    return done.returncode != 1
+
+
+def git(folder: Path, *words: str) -> str:
+    """Return what git prints in `folder`, whatever repository a hook's environment names.
+
+    Empty where there is no git, or where it fails.
+    """
+    import subprocess  # noqa: PLC0415 - rarely needed
+
+    env = clean_env(os.environ)
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, env=env, check=True, capture_output=True)  # noqa: S603, S607
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return os.fsdecode(done.stdout)
 
 
 def clean_env(env: Mapping[str, str]) -> dict[str, str]:

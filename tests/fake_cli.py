@@ -6,6 +6,7 @@ What follows `dev` goes to the stand-in. The behaviours before it:
 
 hidden          be npm exec: start the rest behind `sh -c`, and die without taking it along
 setsid          listen in a session of its own
+unmarked        have the listener lose parent and mark; only the session shows whose it is
 deaf            ignore SIGTERM and SIGINT
 exit=N          end at once with that status; `say=TEXT` comes first
 say=TEXT        print a line to stderr
@@ -59,21 +60,14 @@ def hide(behaviours: list[str], rest: list[str]) -> None:
 
 
 def before(behaviours: dict[str, str]) -> None:
-    if "stub" in behaviours:
-        say("Error: Inngest CLI binary not found.")
-        raise SystemExit(1)
-    if "say" in behaviours:
-        say(behaviours["say"])
-    if "noise" in behaviours:
-        sys.stdout.buffer.write(b"caf\xe9 \xff\xfe\x00\n")
-        sys.stdout.flush()
-    if "exit" in behaviours:
-        raise SystemExit(int(behaviours["exit"]))
+    speak(behaviours)
     if "setsid" in behaviours:
         if os.getsid(0) == os.getpid() and os.fork():  # its leader can't leave a session
             while True:
                 signal.pause()
         os.setsid()
+    if "unmarked" in behaviours:
+        unmark([word for word in sys.argv[1:] if word != "unmarked"])
     if "dump" in behaviours:
         dump(Path(behaviours["dump"]))
     if "hang" in behaviours:
@@ -86,6 +80,29 @@ def before(behaviours: dict[str, str]) -> None:
         while not gate.exists():
             time.sleep(0.005)
     time.sleep(float(behaviours.get("slow", 0)))
+
+
+def unmark(words: list[str]) -> None:
+    if os.fork():
+        while True:
+            signal.pause()
+    if os.fork():
+        os._exit(0)
+    env = {name: value for name, value in os.environ.items() if name != "DEVSERVERS_SERVER"}
+    os.execve(sys.executable, [sys.executable, "-I", "-S", __file__, *words], env)  # noqa: S606 - no shell is what it is about
+
+
+def speak(behaviours: dict[str, str]) -> None:
+    if "stub" in behaviours:
+        say("Error: Inngest CLI binary not found.")
+        raise SystemExit(1)
+    if "say" in behaviours:
+        say(behaviours["say"])
+    if "noise" in behaviours:
+        sys.stdout.buffer.write(b"caf\xe9 \xff\xfe\x00\n")
+        sys.stdout.flush()
+    if "exit" in behaviours:
+        raise SystemExit(int(behaviours["exit"]))
 
 
 def dump(file: Path) -> None:

@@ -214,7 +214,8 @@ class World:
 
     def add_worktree(self, folder: Path) -> Path:
         """Add a linked worktree, on a branch of the folder's name."""
-        git("worktree", "add", "-q", "-b", ascii(folder.name), folder, cwd=self.main)
+        branch = folder.name.encode("ascii", "ignore").decode()
+        git("worktree", "add", "-q", "-b", branch, folder, cwd=self.main)
         return folder
 
     # Configuration

@@ -1,4 +1,4 @@
-"""Finding inngest-cli: the contract's order, what each launcher is told, and what if there is none."""
+"""Finding inngest-cli: the contract's order, each launcher's words, and what if there is none."""
 
 import json
 import shlex

@@ -107,8 +107,9 @@ def test_the_gateways_port_may_be_taken(world: World) -> None:
     assert is_alive(foreign)
 
 
-def test_status_names_a_foreign_listener(world: World) -> None:
-    foreign = world.listener()
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_status_names_a_foreign_listener(world: World, address: str) -> None:
+    foreign = world.listener(address)
     done = world.ok("status", code=3)
     assert (done["running"], done["state"], done["pid"]) == (False, "foreign", None)
     assert done["holders"][0]["pid"] == foreign.pid
@@ -118,5 +119,5 @@ def test_status_names_a_foreign_listener(world: World) -> None:
 def test_a_listener_that_never_answers_is_foreign_too(world: World) -> None:
     mute = world.processes.popen([*world.fake("mute"), "dev", "--port", str(world.port)])
     until(lambda: accepts(world.port))
-    assert world.fails("ensure", "--timeout=3", code=12)["holders"][0]["pid"] == mute.pid
+    assert world.fails("ensure", code=12)["holders"][0]["pid"] == mute.pid
     assert mute.poll() is None

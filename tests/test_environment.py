@@ -59,9 +59,9 @@ def test_a_proxy_in_the_environment_is_ignored(world: World) -> None:
 
 def test_it_has_its_own_session_no_stdin_and_no_inherited_descriptor(world: World) -> None:
     read, write = os.pipe()
-    os.set_inheritable(write, True)
+    os.set_inheritable(write, True)  # noqa: FBT003 - the function has no keyword
     try:
-        found = dumped(world, pass_fds=[write])
+        found = dumped(world, pass_fds=[write], stdin=subprocess.PIPE)
         pipe = os.fstat(write)
     finally:
         os.close(read)
@@ -126,7 +126,9 @@ def test_an_interrupted_wait_leaves_nothing(world: World, behaviour: str) -> Non
 
 
 def test_an_interrupted_wait_for_another_callers_server_leaves_that_alone(world: World) -> None:
-    world.behave("slow=1.5")
+    world.leaves_server = True
+    gate = world.folder / "gate"
+    world.behave(f"gate={gate}")
     pid = world.ok("ensure", "--no-wait")["pid"]
     waiting = world.start("inngest.ensure", start_new_session=True)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -136,8 +138,8 @@ def test_an_interrupted_wait_for_another_callers_server_leaves_that_alone(world:
     assert (done.code, done.out) == (130, "")
     assert "Interrupted" in done.err
     assert "Traceback" not in done.err
+    gate.touch()
     assert world.ok("ensure")["pid"] == pid
-    world.ok("stop")
 
 
 def test_a_worktree_removed_under_the_server_changes_nothing_for_the_others(
@@ -157,6 +159,7 @@ def test_a_worktree_removed_under_the_server_changes_nothing_for_the_others(
 def test_a_worktree_inside_the_main_one_is_the_callers_though_invoke_runs_the_parents_tasks(
     world: World,
 ) -> None:
+    world.leaves_server = True
     nested = world.main / "trees" / "nested"
     world.add_worktree(nested)
     (nested / "tasks.py").unlink()
@@ -166,7 +169,6 @@ def test_a_worktree_inside_the_main_one_is_the_callers_though_invoke_runs_the_pa
     done = world.ok("ensure", cwd=deeper)
     assert done["worktree"] == str(nested)
     assert world.ok("status", cwd=world.main)["worktree"] == str(nested)
-    world.ok("stop")
 
 
 def test_the_configuration_of_a_nested_worktree_is_its_own(world: World) -> None:
@@ -177,7 +179,7 @@ def test_the_configuration_of_a_nested_worktree_is_its_own(world: World) -> None
     assert world.ok("ensure", cwd=nested)["action"] == "disabled"
 
 
-@pytest.mark.parametrize("pwd", [None, "", "/", "/no/such/folder", "b", "relative"])
+@pytest.mark.parametrize("pwd", [None, "", "/no/such/folder", "b"])
 def test_a_wrong_pwd_in_the_environment_misleads_nobody(world: World, pwd: str | None) -> None:
     value = {None: None, "b": str(world.b)}.get(pwd, pwd)
     env = world.env(cwd=world.a)
@@ -190,15 +192,15 @@ def test_a_wrong_pwd_in_the_environment_misleads_nobody(world: World, pwd: str |
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    world.leaves_server = True
     assert world.result(child).json["worktree"] == str(world.a)
-    world.ok("stop")
 
 
 def test_a_folder_deep_in_a_worktree_stands_for_it(world: World) -> None:
+    world.leaves_server = True
     deep = world.a / "src" / "deep"
     deep.mkdir(parents=True)
     assert world.ok("ensure", cwd=deep)["worktree"] == str(world.a)
-    world.ok("stop")
 
 
 def test_a_worktree_of_a_bare_repository_has_its_server_in_the_bare_folder(world: World) -> None:
@@ -238,16 +240,17 @@ def test_outside_git_the_folder_itself_counts(world: World) -> None:
 
 
 def test_a_caller_without_a_home_or_a_path_is_served_too(world: World) -> None:
+    world.leaves_server = True
     words = [str(INV), "inngest.ensure", "--json"]
     env = {"DEVSERVERS_TEST": world.processes.mark}
     child = world.processes.popen(
         words, cwd=world.main, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert world.result(child).json["action"] == "started"
-    world.ok("stop")
 
 
 def test_a_caller_without_standard_streams_is_served_too(world: World) -> None:
+    world.leaves_server = True
     closing = 'exec 0<&- 1>&- 2>&-; exec "$@"'
     words = ["/bin/sh", "-c", closing, "sh", str(INV), "inngest.ensure"]
     child = world.processes.popen(words, cwd=world.main, env=world.env())
@@ -256,7 +259,6 @@ def test_a_caller_without_standard_streams_is_served_too(world: World) -> None:
     (server,) = world.servers()
     assert is_alive(server)
     assert world.ok("ensure")["pid"] == server.pid
-    world.ok("stop")
 
 
 def test_a_folder_whose_name_is_no_text_can_be_worked_in(world: World) -> None:

@@ -15,16 +15,38 @@ PACKAGE = Path(devservers.__file__).parent
 # Which group a module belongs to. One that exists and is not named here fails: give it its place.
 GROUPS = {
     "errors": {"errors"},
-    "values": {"config", "identity", "result", "spec", "tables", "worktree"},
+    "values": {"config", "identity", "record", "result", "spec", "tables", "worktree"},
     "proof": {"probe", "proc"},
-    "system": {"hookfile", "logs", "loopback", "ports", "process", "readiness", "state"},
-    "lifecycle": {"adoption", "launch", "receipt", "report", "server", "trouble", "verdict"},
+    "system": {
+        "hookfile",
+        "logs",
+        "loopback",
+        "ports",
+        "process",
+        "readiness",
+        "state",
+        "whereabouts",
+    },
+    "lifecycle": {
+        "adoption",
+        "foreground",
+        "launch",
+        "receipt",
+        "report",
+        "server",
+        "trouble",
+        "verdict",
+    },
     "kinds": {
         *("inngest", "inngest_api", "inngest_apps", "inngest_cli", "inngest_drift"),
-        *("inngest_endpoint", "nextjs", "places"),
+        *("inngest_endpoint", "places"),
+        *("nextjs", "nextjs_cli", "nextjs_running", "assignment", "claims", "pool"),
     },
-    "survey": {"doctor", "githooks"},
-    "rendering": {"rendering", "rendering_hooks", "rendering_inngest"},
+    "survey": {"doctor", "fleet", "githooks", "prune"},
+    "rendering": {
+        *("rendering", "rendering_dev", "rendering_fleet", "rendering_hooks"),
+        "rendering_inngest",
+    },
     "entries": {"", "__main__", "bytecode", "cli", "hook", "printing", "tasks", "tasks.*"},
     "program": {"standin"},
 }
@@ -37,6 +59,7 @@ MAY_IMPORT = {
         "errors",
         "identity",
         "proof",
+        "record",
     },  # plain values as arguments, never a spec; never each other
     "lifecycle": {
         "errors",
@@ -53,7 +76,12 @@ MAY_IMPORT = {
 }
 # What has results of its own also has its own rendering, which knows their types.
 ALSO = {
+    "record": {"identity"},
     "rendering_hooks": {"rendering", "githooks"},
+    "rendering_dev": {"rendering", "tables", "assignment", "pool"},
+    "rendering_fleet": {
+        *("rendering", "rendering_inngest", "tables", "fleet", "inngest_apps", "prune"),
+    },
     "rendering_inngest": {"rendering", "tables", "doctor", "inngest_apps"},
 }
 HEAVY = {"filelock", "psutil", "requests"}  # 30 to 190 ms each

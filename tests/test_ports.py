@@ -235,7 +235,6 @@ def test_a_holder_is_described_as_in_the_contract(tmp_path: Path) -> None:
             assert child.stdout is not None
             child.stdout.readline()
             found = ports.holder(child.pid)
-            assert ports.working_directory(child.pid) == str(tmp_path.resolve())
             started = ports.started_at(child.pid)
         finally:
             child.kill()
@@ -257,7 +256,6 @@ def test_of_a_holder_that_can_not_be_asked_nothing_is_known(pid: int | None) -> 
 
 
 def test_of_a_process_that_is_gone_nothing_is_known() -> None:
-    assert ports.working_directory(1 << 22) is None
     assert ports.started_at(1 << 22) is None
 
 

@@ -93,7 +93,7 @@ def status(result: Status, *, watches: bool = True) -> Rendered:
 
 
 def ensured(result: Ensured, *, watches: bool = True) -> Rendered:
-    return rendering.ensured(result, TITLE, watches=watches)
+    return rendering.ensured(result, TITLE, "inngest", watches=watches)
 
 
 def parsed(rendered: Rendered) -> dict[str, object]:
@@ -169,6 +169,7 @@ def test_ensure_tells_people_what_happened_url_pids_ports_and_log(action: str, w
     assert "pid 4242, listener pid 4244" in text
     assert "watching 5001, 5002" in text
     assert "log: /repo/inngest-system.log" in text
+    assert ("next: `inv inngest.status`" in text) == (action != "already-running")
     assert rendered.exit_code == 0
 
 

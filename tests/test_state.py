@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from devservers import state
 from devservers.errors import StateUnusableError
 from devservers.identity import Identity, Listener
-from devservers.state import ServerRecord
+from devservers.record import LARGEST_PID, ServerRecord, dump, parse
 
 NOBODY = 65534
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -366,7 +366,7 @@ def test_any_record_that_can_be_written_is_read_as_it_was(
 
 def written() -> dict[str, object]:
     """Return the JSON of RECORD as it stands in the file."""
-    return json.loads(json.dumps(state._to_json(RECORD)))
+    return json.loads(dump(RECORD))
 
 
 def is_sane(record: ServerRecord) -> bool:
@@ -379,7 +379,7 @@ def is_sane(record: ServerRecord) -> bool:
     assert record.log_offset >= 0
     assert 1 <= record.port <= 65535
     assert all(type(flag) is bool for flag in (record.adopted, record.stand_in))
-    return all(2 <= process.pid <= state.LARGEST_PID and process.started for process in processes)
+    return all(2 <= process.pid <= LARGEST_PID and process.started for process in processes)
 
 
 ANY_JSON = st.recursive(
@@ -401,7 +401,7 @@ ANY_JSON = st.recursive(
 @example(data=b"1" * 5000)
 @example(data=json.dumps(written()).encode("utf-16"))
 def test_any_bytes_are_no_record_or_a_sane_one(data: bytes) -> None:
-    record = state.parse(data)
+    record = parse(data)
     assert record is None or is_sane(record)
 
 
@@ -433,7 +433,7 @@ def test_a_record_with_one_field_changed_is_none_or_a_sane_one(key: str, value: 
         part[inner] = value
     else:
         raw[outer] = value
-    record = state.parse(json.dumps(raw).encode())
+    record = parse(json.dumps(raw).encode())
     assert record is None or is_sane(record)
 
 
@@ -441,11 +441,11 @@ def test_a_record_with_one_field_changed_is_none_or_a_sane_one(key: str, value: 
 def test_a_record_without_one_of_its_fields_is_none(key: str) -> None:
     raw = written()
     del raw[key]
-    assert state.parse(json.dumps(raw).encode()) is None
+    assert parse(json.dumps(raw).encode()) is None
 
 
 def test_a_record_with_a_field_of_a_later_version_is_read() -> None:
-    assert state.parse(json.dumps({**written(), "later": 1}).encode()) == RECORD
+    assert parse(json.dumps({**written(), "later": 1}).encode()) == RECORD
 
 
 def test_a_record_that_is_not_ours_is_read_as_none(pid_file: Path) -> None:

@@ -72,12 +72,12 @@ def test_a_server_that_does_not_answer_is_unresponsive_within_two_seconds(runnin
 
 
 def test_a_server_that_does_not_listen_yet_is_starting(world: World) -> None:
+    world.leaves_server = True
     world.behave("hang")
     pid = world.ok("ensure", "--no-wait")["pid"]
     done = world.ok("status", code=4)
     assert (done["running"], done["state"], done["pid"]) == (True, "starting", pid)
     assert done["listenerPid"] is None
-    world.ok("stop")
 
 
 def test_a_dead_server_is_stale(running: World) -> None:
@@ -91,6 +91,7 @@ def test_a_dead_server_is_stale(running: World) -> None:
 
 
 def test_a_server_of_ours_that_moved_is_named_beside_who_holds_its_port(world: World) -> None:
+    world.leaves_server = True
     world.behave("moves")
     pid = world.ok("ensure", "--no-wait")["pid"]
     until(lambda: accepts(world.port + 2))
@@ -99,7 +100,6 @@ def test_a_server_of_ours_that_moved_is_named_beside_who_holds_its_port(world: W
     assert done["state"] == "foreign"
     assert done["holders"][0]["pid"] == foreign.pid
     assert any(f"pid {pid}" in warning for warning in done["warnings"])
-    world.ok("stop")
 
 
 def test_an_adopted_server_has_no_log_and_no_worktree(world: World) -> None:

@@ -1,7 +1,7 @@
 """What the tasks of every kind of server have in common: the kind is data, the tasks are made."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,8 @@ class Kind(NamedTuple):
     """It is told ports to watch, and says so."""
     enabled: Callable[[], bool] = lambda: True
     """Whether the caller's worktree wants it at all."""
+    facts: Callable[[ServerSpec], Mapping[str, object]] = lambda _spec: {}
+    """What every answer on this kind has in its JSON besides, under the contract's names."""
 
 
 class Flags(NamedTuple):
@@ -57,7 +59,12 @@ def start(
     done = operation(
         declared, timeout=patience, wait=flags.wait, force=flags.force, notify=printing.say
     )
-    return rendering.ensured(done, kind.title, watches=kind.watches)
+    rendered = rendering.ensured(done, kind.title, kind.name, watches=kind.watches)
+    return _with_facts(kind, declared, rendered)
+
+
+def _with_facts(kind: Kind, spec: ServerSpec, rendered: Rendered) -> Rendered:
+    return rendered._replace(data={**rendered.data, **kind.facts(spec)})
 
 
 def stop_task(kind: Kind) -> Any:
@@ -79,7 +86,8 @@ def stop_task(kind: Kind) -> Any:
             if not kind.enabled():
                 more = {"pidsKilled": (), "portFree": None, "forced": False}
                 return rendering.disabled(spec.port, kind.title, **more)
-            return rendering.stopped(server.stop(spec, grace=grace, force=force), kind.title)
+            done = server.stop(spec, grace=grace, force=force)
+            return _with_facts(kind, spec, rendering.stopped(done, kind.title))
 
         boundary.answer(make, as_json=json_)
 
@@ -95,7 +103,8 @@ def status_task(kind: Kind) -> Any:
         def make() -> Rendered:
             spec = kind.declare()
             found = report.status(spec) if kind.enabled() else report.disabled(spec)
-            return rendering.status(found, kind.title, kind.name, watches=kind.watches)
+            said = rendering.status(found, kind.title, kind.name, watches=kind.watches)
+            return _with_facts(kind, spec, said)
 
         boundary.answer(make, as_json=json_)
 
@@ -126,7 +135,7 @@ def logs_task(kind: Kind) -> Any:
                 return rendering.disabled(spec.port, kind.title)
             found = report.log_file(spec)
             if json_ or found.path is None or not (found.exists or follow):
-                return rendering.logs(found)
+                return _with_facts(kind, spec, rendering.logs(found))
             _print_log(Path(found.path), count, follow=follow)
             return Rendered({})
 

@@ -1,0 +1,206 @@
+"""Prune: end and remove what worktrees that are gone have left behind, with proof for each."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from devservers import (
+    claims,
+    inngest,
+    nextjs,
+    nextjs_running,
+    ports,
+    process,
+    state,
+    whereabouts,
+    worktree,
+)
+from devservers.config import Config
+from devservers.errors import StateUnusableError, StopFailedError
+from devservers.identity import Identity
+from devservers.spec import MARKER
+from devservers.worktree import Worktree
+
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+# What Next.js writes into a folder by itself. Before version 16 it goes on doing so while git
+# removes the worktree, so that a folder with no more than this is left.
+REMNANTS = frozenset({".next", "node_modules", "next-env.d.ts"})
+
+
+class Finding(NamedTuple):
+    """One thing without an owner."""
+
+    kind: str
+    """server, listener, claim or file."""
+    what: str
+    why: str
+    processes: tuple[Identity, ...] = ()
+    """Whom to end."""
+    files: tuple[Path, ...] = ()
+    """What to remove."""
+    pid_file: Path | None = None
+    """Whose record to forget."""
+
+
+class Pruned(NamedTuple):
+    """The answer of prune."""
+
+    findings: tuple[Finding, ...]
+    dry_run: bool
+    warnings: tuple[str, ...] = ()
+
+
+def prune(config: Config, here: Worktree, *, dry_run: bool = False) -> Pruned:
+    """End the servers and remove the files that belong to no worktree; only list with `dry_run`.
+
+    Nothing is signalled but processes that carry our mark, or Next.js servers on ports of the
+    pool, each in a folder that is gone. Raises StopFailedError if one of them remains.
+    """
+    warnings: list[str] = []
+    ending = [*_servers(here)]
+    known = {victim for finding in ending for victim in finding.processes}
+    ending += _listeners(config, here, known, warnings.append)
+    known |= {victim for finding in ending for victim in finding.processes}
+    removing = [*_lost_claims(config, here), *_stale_records(config, here, known)]
+    if not dry_run:
+        _end(ending)
+        for finding in removing:
+            _remove(finding)
+    return Pruned((*ending, *removing), dry_run, tuple(warnings))
+
+
+def _servers(here: Worktree) -> Iterator[Finding]:
+    """Find what carries the mark of a worktree that is gone."""
+    by_mark: dict[str, list[int]] = {}
+    for pid, value in whereabouts.carriers(MARKER).items():
+        by_mark.setdefault(value, []).append(pid)
+    for value, pids in sorted(by_mark.items()):
+        name, _, pid_file = value.partition(":")
+        if name != "nextjs" or not _is_our_business(Path(pid_file), here):
+            continue
+        members = process.family((), f"{MARKER}={value}")
+        if not _is_there(Path(pid_file)):
+            why = "its worktree is gone"
+        else:  # the folder may have been deleted and made again, with a server of its own
+            members = tuple(m for m in members if m.pid in pids and whereabouts.is_gone(m.pid))
+            why = "its folder was deleted"
+        if members:
+            folder = whereabouts.folder(members[0].pid)
+            yield Finding("server", _named(members, folder), why, members)
+
+
+def _is_our_business(pid_file: Path, here: Worktree) -> bool:
+    """Return whether a server is this repository's, or of one that is gone altogether."""
+    owner = pid_file.parent.parent
+    if pid_file.parent.name == ".devservers":  # outside git
+        return owner == here.root or not owner.exists()
+    common = owner.parent.parent if owner.parent.name == "worktrees" else owner
+    return common == here.common_dir or not (common / "HEAD").exists()
+
+
+def _is_there(pid_file: Path) -> bool:
+    owner = pid_file.parent.parent
+    outside = pid_file.parent.name == ".devservers"
+    return owner.is_dir() if outside else worktree.is_there(owner)
+
+
+def _listeners(
+    config: Config, here: Worktree, known: set[Identity], warn: Callable[[str], None]
+) -> Iterator[Finding]:
+    """Find Next.js servers on ports of the pool that serve a folder which is gone."""
+    lost = {root for _, root in _lost(here)}
+    seen: set[int] = set()
+    for socket in ports.listening():
+        if socket.port not in config.nextjs.ports or socket.pid is None or socket.pid in seen:
+            continue
+        seen.add(socket.pid)
+        identity = process.identify(socket.pid)
+        folder = whereabouts.folder(socket.pid)
+        if identity is None or identity in known or folder is None:
+            continue
+        deleted = whereabouts.is_gone(socket.pid)
+        what = f"{_named((identity,), folder)}, port {socket.port}"
+        is_next = nextjs_running.calls_itself_next(socket.pid)
+        if deleted and not (is_next or folder in lost):
+            warn(f"{what}: its folder is gone, but it is no server of ours. It was left alone.")
+        elif deleted or (is_next and _is_remnant(folder)):
+            why = "its folder was deleted" if deleted else "nothing of its worktree is left"
+            yield Finding("listener", what, why, (identity,))
+
+
+def _is_remnant(folder: Path) -> bool:
+    try:
+        return {entry.name for entry in folder.iterdir()} <= REMNANTS
+    except OSError:
+        return False
+
+
+def _lost(here: Worktree) -> Iterator[tuple[Path, Path]]:
+    """Yield git's folder and former place of each worktree that git lists and that is gone."""
+    for git_dir, root in worktree.linked(here.common_dir).items() if here.common_dir else ():
+        if root and not worktree.is_there(git_dir):
+            yield git_dir, root
+
+
+def _lost_claims(config: Config, here: Worktree) -> Iterator[Finding]:
+    for _, root in _lost(here):
+        file = root / config.worktree.port_cache_file
+        if not os.path.lexists(root / ".git") and claims.of(config, root):
+            yield Finding("claim", str(file), "its folder is no worktree any more", files=(file,))
+
+
+def _stale_records(config: Config, here: Worktree, ending: set[Identity]) -> Iterator[Finding]:
+    """Find pid files whose server is gone, or is about to be ended."""
+    owned = {f"nextjs:{folder / 'devservers' / nextjs.PID_FILE}" for folder, _ in _lost(here)}
+    owned |= {f"nextjs:{tree.state_dir / nextjs.PID_FILE}" for tree in worktree.every(here)}
+    if config.inngest.enabled:
+        owned.add(inngest.spec(config, here).marker.partition("=")[2])
+    for mark in sorted(owned):
+        pid_file = Path(mark.partition(":")[2])
+        if _is_stale(pid_file, f"{MARKER}={mark}", ending):
+            why = "its server is gone"
+            yield Finding("file", str(pid_file), why, pid_file=pid_file)
+
+
+def _is_stale(pid_file: Path, marker: str, ending: Iterable[Identity]) -> bool:
+    with contextlib.suppress(StateUnusableError):  # a link, or somebody else's: not ours to remove
+        if not state.exists(pid_file):
+            return False
+        record = state.read(pid_file)
+        known = [record.process] if record else []
+        known += [record.listener.process] if record and record.listener else []
+        live = {*filter(process.is_alive, known), *process.family((), marker)}
+        return live <= set(ending)
+    return False
+
+
+def _end(findings: Iterable[Finding]) -> None:
+    survivors: list[int] = []
+    for finding in findings:
+        survivors += process.stop(finding.processes, GRACE).survivors
+    if survivors:
+        who = ", ".join(f"pid {pid}" for pid in survivors)
+        raise StopFailedError(
+            f"Could not be ended: {who}.",
+            hint="Stop it as the user it belongs to, or as root.",
+            details={"survivors": [ports.holder(pid) for pid in survivors]},
+        )
+
+
+def _remove(finding: Finding) -> None:
+    for file in finding.files:
+        file.unlink(missing_ok=True)
+    if finding.pid_file is None:
+        return
+    me = process.identify(os.getpid())
+    with state.lock(finding.pid_file, 0, me.started if me else "?") as held:
+        record = state.read(finding.pid_file)
+        if held and not (record and process.is_alive(record.process)):  # else somebody starts one
+            state.remove(finding.pid_file, record)
+
+
+def _named(members: tuple[Identity, ...], folder: Path | None) -> str:
+    pids = ", ".join(str(member.pid) for member in members)
+    return f"pid {pids}, in {folder}" if folder else f"pid {pids}"

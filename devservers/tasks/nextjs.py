@@ -1,0 +1,100 @@
+"""nextjs.*: this worktree's own Next.js server."""
+
+import contextlib
+import sys
+from collections.abc import Mapping
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.tasks import task
+
+from devservers import config, nextjs, printing, rendering, server, worktree
+from devservers.rendering import Rendered
+from devservers.spec import ServerSpec
+from devservers.tasks import boundary, lifecycle
+from devservers.tasks.lifecycle import Flags, Kind
+
+
+def declared(*, claim: bool = False) -> ServerSpec:
+    """Return the Next.js server of the caller's worktree; with `claim` it gets a port to keep."""
+    here = worktree.find()
+    with contextlib.suppress(OSError):  # whoever locks there says what is wrong
+        here.state_dir.mkdir(parents=True, exist_ok=True)
+    return nextjs.spec(config.load(here.root, here.main), here, claim=claim)
+
+
+def facts(spec: ServerSpec) -> Mapping[str, object]:
+    """Return whose server it is: known even of one that somebody started by hand."""
+    return {"worktree": str(spec.worktree), "branch": spec.branch}
+
+
+KIND = Kind("nextjs", "Next.js server", declared, watches=False, facts=facts)
+HELP = lifecycle.START_HELP | {
+    "timeout": lifecycle.START_HELP["timeout"].format(timeout=f"{nextjs.READY_TIMEOUT:g}"),
+}
+
+
+@task(name="nextjs-ensure", aliases=("start",), help=HELP, auto_shortflags=False)
+def ensure(
+    _: Context,
+    json_: bool = False,
+    timeout: str = "120",
+    wait: bool = True,
+    force: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Make sure that this worktree's Next.js server runs (safe to call at any time)."""
+    flags = Flags(timeout, wait, force)
+    boundary.answer(
+        lambda: lifecycle.start(KIND, server.ensure, flags, declared(claim=True)),
+        as_json=json_,
+        quiet=quiet,
+    )
+
+
+@task(name="nextjs-restart", help=HELP, auto_shortflags=False)
+def restart(
+    _: Context,
+    json_: bool = False,
+    timeout: str = "120",
+    wait: bool = True,
+    force: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Stop and start this worktree's Next.js server."""
+    flags = Flags(timeout, wait, force)
+    boundary.answer(
+        lambda: lifecycle.start(KIND, server.restart, flags, declared(claim=True)),
+        as_json=json_,
+        quiet=quiet,
+    )
+
+
+@task(
+    name="nextjs-run",
+    help={"json_": "the server's output goes to stderr, and one JSON object follows on stdout"},
+    auto_shortflags=False,
+)
+def run(_: Context, json_: bool = False) -> None:
+    """Run this worktree's Next.js server in the foreground, until ^C."""
+
+    def make() -> Rendered:
+        from devservers import foreground  # noqa: PLC0415 - only here
+
+        spec = declared(claim=True)
+        for warning in spec.warnings:
+            printing.say(f"warning: {warning}")
+        output = sys.stderr.fileno() if json_ else None
+        code = foreground.run(spec, announce=printing.say, output=output)
+        return rendering.ran(spec.port, code, facts(spec))
+
+    boundary.answer(make, as_json=json_)
+
+
+collection = Collection("nextjs")
+collection.add_task(ensure, name="ensure")
+collection.add_task(lifecycle.stop_task(KIND), name="stop")
+collection.add_task(restart, name="restart")
+collection.add_task(lifecycle.status_task(KIND), name="status", default=True)
+collection.add_task(lifecycle.logs_task(KIND), name="logs")
+collection.add_task(run, name="run")

@@ -1,0 +1,165 @@
+"""A fake `next dev`, as awkward as the real one: what it does was measured with Next.js 14 to 16.
+
+    python -I -S fake_next.py BEHAVIOUR… PORT
+
+lock            keep .next/dev/lock as version 16 does, and refuse a second server for the folder
+title           call itself next-server, as every version does
+fork            listen in a child, as every version does; the launcher forks a new one if it ends
+late=SECONDS    accept at once, answer only then
+exit=N          end at once with that status; `say=TEXT` comes first
+say=TEXT        print a line
+app=ID          serve an Inngest app with that id at /api/inngest
+dump=FILE       write cwd and environment there as JSON
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socketserver
+import sys
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+LOCK = Path(".next/dev/lock")
+ANEW = 77  # the exit status of a listener that wants to be started anew
+BEGUN = time.monotonic()
+
+
+def main(words: list[str]) -> None:
+    behaviours = dict(word.partition("=")[::2] for word in words[:-1])
+    port = int(words[-1])
+    if "say" in behaviours:
+        say(behaviours["say"])
+    if "exit" in behaviours:
+        raise SystemExit(int(behaviours["exit"]))
+    if "dump" in behaviours:
+        Path(behaviours["dump"]).write_text(
+            json.dumps({"cwd": str(Path.cwd()), "env": dict(os.environ)})
+        )
+    if "fork" in behaviours:
+        launch()
+    serve(behaviours, port)
+
+
+def launch() -> None:
+    """Be the launcher, and return in the child: a listener that wants to be started anew is."""
+    while (child := os.fork()) != 0:
+
+        def end(_number: int, _frame: object, child: int = child) -> None:
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+            os._exit(0)
+
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+        _, status = os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(status) != ANEW:
+            raise SystemExit(0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def serve(behaviours: dict[str, str], port: int) -> None:
+    if "title" in behaviours:
+        ctypes.CDLL(None).prctl(15, b"next-server (v16.4.6)", 0, 0, 0)  # PR_SET_NAME
+    Handler.behaviours, Handler.port = behaviours, port
+    server = Server(("", port), Handler)
+    say(f"- Local: http://localhost:{port}\nReady")
+    if "lock" in behaviours:
+        take_lock(port)
+    signal.signal(signal.SIGTERM, lambda *_: leave(behaviours))
+    signal.signal(signal.SIGINT, lambda *_: leave(behaviours))
+    Handler.ready.set()
+    server.serve_forever(0.05)
+
+
+def take_lock(port: int) -> None:
+    """Do as version 16: it listens first, then looks, and gives up without having answered."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        say("Another next dev server is already running.")
+        raise SystemExit(1) from None
+    os.ftruncate(fd, 0)
+    facts = {"pid": os.getpid(), "port": port, "hostname": "localhost", "startedAt": 1}
+    os.write(fd, json.dumps(facts).encode())
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def leave(behaviours: dict[str, str]) -> None:
+    if "lock" in behaviours:
+        LOCK.unlink(missing_ok=True)
+    os._exit(0)
+
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+class Handler(BaseHTTPRequestHandler):
+    behaviours: dict[str, str]
+    port: int
+    ready = threading.Event()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.ready.wait()
+        late = float(self.behaviours.get("late", 0))
+        time.sleep(max(late - (time.monotonic() - BEGUN), 0))
+        if self.path == "/restart":  # as a change of next.config.js makes it
+            self.answer(200, {})
+            self.wfile.flush()
+            os._exit(ANEW)
+        if self.path == "/api/inngest" and "app" in self.behaviours:
+            self.answer(200, {"function_count": 1, "mode": "dev"})
+        else:
+            self.answer(404, {})
+
+    def do_PUT(self) -> None:
+        if "app" not in self.behaviours:
+            self.answer(404, {})
+            return
+        app, url = self.behaviours["app"], f"http://localhost:{self.port}/api/inngest"
+        runtime = {"type": "http", "url": f"{url}?fnId={app}-hello&stepId=step"}
+        step = {"id": "step", "runtime": runtime, "retries": {"attempts": 1}}
+        function = {"id": f"{app}-hello", "name": "hello", "triggers": [{"event": "demo/hello"}]}
+        body = {
+            "url": url, "appName": app, "sdk": "js:v4.24.0", "v": "0.1", "deployType": "ping",
+            "functions": [{**function, "steps": {"step": step}}],
+        }  # fmt: skip
+        request = urllib.request.Request(
+            f"{os.environ['INNGEST_DEV']}/fn/register",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=9) as reply:
+            modified = json.loads(reply.read())["modified"]
+        self.answer(200, {"message": "Successfully registered", "modified": modified})
+
+    def answer(self, status: int, data: dict[str, Any]) -> None:
+        body = json.dumps(data).encode()
+        self.send_response(status)
+        if self.path == "/api/inngest" and "app" in self.behaviours:
+            self.send_header("x-inngest-sdk", "inngest-js:v4.24.0")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

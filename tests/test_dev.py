@@ -1,0 +1,279 @@
+"""dev.*: both servers of a worktree, every worktree at a glance, and what is left of lost ones."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from next_support import NextWorld, next_world
+from support import accepts, is_alive, until
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[NextWorld]:
+    with next_world(tmp_path, "fork", "lock", "title", "app=flowt") as world:
+        world.leaves_server = True
+        yield world
+
+
+def rows(world: NextWorld, folder: Path | None = None) -> dict[str, Any]:
+    found = world.call("dev.status", cwd=folder or world.main)["worktrees"]
+    return {Path(row["worktree"]).name: row for row in found}
+
+
+# up and down
+
+
+def test_up_starts_both_and_waits_until_the_app_is_registered(place: NextWorld) -> None:
+    done = place.call("dev.up", cwd=place.a)
+    assert (done["inngest"]["action"], done["nextjs"]["action"]) == ("started", "started")
+    assert done["nextjs"]["worktree"] == str(place.a)
+    assert (done["app"]["state"], done["app"]["appId"]) == ("served", "flowt")
+    again = place.call("dev.up", cwd=place.a)
+    assert {again[kind]["action"] for kind in ("inngest", "nextjs")} == {"already-running"}
+    assert again["app"]["replaced"] is None
+
+
+def test_up_says_whom_it_took_the_service_from(place: NextWorld) -> None:
+    first = place.call("dev.up", cwd=place.a)
+    other = place.call("dev.up", cwd=place.b)
+    if other["app"]["state"] == "served":
+        assert other["app"]["replaced"] == first["nextjs"]["port"]
+    else:
+        assert other["app"]["state"] == "shadowed"
+    found = rows(place)
+    assert [found[name]["served"] for name in "ab"].count(True) == 1
+
+
+def test_up_says_why_an_app_is_not_registered(place: NextWorld) -> None:
+    place.be("lock")
+    done = place.run("dev.up", cwd=place.a, timeout=60)
+    assert done.code == 0
+    assert "no-route" in done.err
+    assert "inngest.path" in done.err
+
+
+def test_up_without_inngest_starts_nextjs_alone(place: NextWorld) -> None:
+    place.behave(enabled=False)
+    done = place.call("dev.up", cwd=place.a)
+    assert (done["inngest"], done["app"]) == ({"action": "disabled"}, None)
+    assert done["nextjs"]["action"] == "started"
+
+
+def test_down_stops_nextjs_only(place: NextWorld) -> None:
+    place.call("dev.up", cwd=place.a)
+    done = place.call("dev.down", cwd=place.a)
+    assert done["nextjs"]["action"] == "stopped"
+    assert done["inngest"]["action"] == "left-running"
+    assert place.ok("status")["running"]
+
+
+def test_down_all_names_who_was_still_using_inngest(place: NextWorld) -> None:
+    place.call("dev.up", cwd=place.a)
+    place.call("nextjs.ensure", cwd=place.b)
+    done = place.call("dev.down", "--all", cwd=place.a)
+    assert done["inngest"]["action"] == "stopped"
+    assert [user["worktree"] for user in done["inngest"]["users"]] == [str(place.b)]
+    assert place.call("nextjs.status", cwd=place.b)["running"]
+    assert place.call("dev.down", "--all", cwd=place.a)["inngest"]["action"] == "not-running"
+
+
+# status
+
+
+def test_status_shows_every_worktree(place: NextWorld) -> None:
+    place.call("dev.up", cwd=place.a)
+    done = place.call("dev.status", cwd=place.b)
+    assert done["inngest"]["running"] is True
+    found = {Path(row["worktree"]).name: row for row in done["worktrees"]}
+    assert list(found) == ["main", "a", "b"]
+    assert [row["current"] for row in found.values()] == [False, False, True]
+    assert (found["a"]["branch"], found["a"]["served"]) == ("a", True)
+    assert found["a"]["commit"] == place.git("rev-parse", "a", cwd=place.main).strip()
+    assert found["a"]["nextjs"]["state"] == "running"
+    assert found["a"]["nextjs"]["port"] == found["a"]["port"]
+    assert (found["b"]["port"], found["b"]["nextjs"]["port"]) == (None, None)
+    assert (found["b"]["nextjs"]["running"], found["b"]["served"]) == (False, False)
+    assert not (place.b / ".dev-port").exists()
+
+
+def test_status_is_a_table_for_people(place: NextWorld) -> None:
+    place.call("dev.up", cwd=place.a)
+    text = place.run("dev.status", cwd=place.a).out.splitlines()
+    assert text[0].startswith("Inngest dev server")
+    assert text[1].split() == ["BRANCH", "PORT", "NEXT.JS", "SERVED", "COMMIT", "WORKTREE"]
+    assert [line for line in text[2:] if line.startswith("*")] == [text[3]]
+    assert str(place.a) in text[3]
+
+
+def test_status_survives_a_worktree_whose_configuration_is_broken(place: NextWorld) -> None:
+    file = place.a / ".claude/plugins/workspace-dev-servers/config.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{")
+    found = rows(place)
+    assert "not valid JSON" in found["a"]["nextjs"]["warnings"][0]
+    assert found["b"]["nextjs"]["warnings"] == []
+
+
+def test_status_says_what_a_server_by_hand_does(place: NextWorld) -> None:
+    place.next_by_hand(place.b, place.port + 1, "title")
+    row = rows(place)["b"]
+    assert (row["port"], row["nextjs"]["adopted"]) == (place.port + 1, True)
+
+
+@pytest.mark.timeout(180)
+def test_status_of_twenty_worktrees_with_hanging_servers_takes_one_time_out(
+    tmp_path: Path,
+) -> None:
+    with next_world(tmp_path, "late=3600", size=20) as world:
+        world.leaves_server = True
+        trees = [world.main, world.a, world.b, *map(world.tree, "cdefghijklmnopqrs")]
+        for tree, port in zip(trees, world.pool, strict=True):
+            (tree / ".dev-port").write_text(f"{port}\n")
+            world.next_by_hand(tree, port, "title", "late=3600")
+        begun = time.monotonic()
+        found = rows(world)
+        took = time.monotonic() - begun
+        assert {row["nextjs"]["state"] for row in found.values()} == {"unresponsive"}
+        assert len(found) == 20
+        assert took < 12, "one time-out is 1.2 s; twenty would be 24"
+
+
+# prune
+
+
+def pruned(world: NextWorld, *words: str) -> list[tuple[str, str]]:
+    done = world.call("dev.prune", *words)
+    assert done["dryRun"] == ("--dry-run" in words)
+    return [(found["kind"], found["what"]) for found in done["pruned"]]
+
+
+def is_there(pid: int) -> bool:
+    return psutil.pid_exists(pid) and is_alive(psutil.Process(pid))
+
+
+def test_prune_of_a_tidy_repository_finds_nothing(place: NextWorld) -> None:
+    place.call("dev.up", cwd=place.a)
+    assert pruned(place) == []
+    assert place.call("nextjs.status", cwd=place.a)["running"]
+
+
+def test_prune_ends_the_server_of_a_worktree_that_was_removed(place: NextWorld) -> None:
+    lost = place.call("nextjs.ensure", cwd=place.a)
+    kept = place.call("nextjs.ensure", cwd=place.b)
+    place.git("worktree", "remove", "--force", place.a, cwd=place.main)
+    ((kind, what),) = pruned(place, "--dry-run")
+    assert (kind, is_there(lost["pid"])) == ("server", True)
+    assert str(lost["listenerPid"]) in what
+    assert pruned(place) == [(kind, what)]
+    until(lambda: not is_there(lost["pid"]) and not is_there(lost["listenerPid"]))
+    assert not accepts(lost["port"])
+    assert is_there(kept["listenerPid"])
+    assert pruned(place) == []
+
+
+def test_prune_ends_the_server_of_a_folder_that_was_deleted(place: NextWorld) -> None:
+    lost = place.call("nextjs.ensure", cwd=place.a)
+    shutil.rmtree(place.a)
+    assert [kind for kind, _ in pruned(place, "--dry-run")] == ["server", "file"]
+    assert [kind for kind, _ in pruned(place)] == ["server", "file"]
+    assert not is_there(lost["listenerPid"])
+    assert not (place.main / ".git/worktrees/a/devservers/nextjs.pid").exists()
+
+
+def test_prune_ends_the_server_of_a_folder_that_is_no_worktree_any_more(place: NextWorld) -> None:
+    lost = place.call("nextjs.ensure", cwd=place.a)
+    (place.a / ".git").unlink()  # all that some servers leave git the time to remove
+    found = pruned(place)
+    assert [kind for kind, _ in found] == ["server", "claim", "file"]
+    assert not is_there(lost["listenerPid"])
+    assert not (place.a / ".dev-port").exists()
+
+
+def test_prune_ends_the_old_server_of_a_folder_that_was_made_again(place: NextWorld) -> None:
+    lost = place.call("nextjs.ensure", cwd=place.a)
+    shutil.rmtree(place.a)
+    place.git("worktree", "prune", cwd=place.main)
+    place.git("worktree", "add", "-q", place.a, "a", cwd=place.main)
+    assert [kind for kind, _ in pruned(place)] == ["server"]
+    assert not is_there(lost["listenerPid"])
+
+
+def test_a_folder_made_again_gets_a_server_of_its_own(place: NextWorld) -> None:
+    lost = place.call("nextjs.ensure", cwd=place.a)
+    shutil.rmtree(place.a)
+    place.git("worktree", "prune", cwd=place.main)
+    place.git("worktree", "add", "-q", place.a, "a", cwd=place.main)
+    done = place.call("nextjs.ensure", cwd=place.a)
+    assert (done["action"], done["adopted"]) == ("started", False)
+    assert not is_there(lost["listenerPid"])
+
+
+def test_prune_ends_one_by_hand_in_the_pool_whose_folder_is_gone(place: NextWorld) -> None:
+    lost = place.next_by_hand(place.a, place.pool[0], "title")
+    place.git("worktree", "remove", "--force", place.a, cwd=place.main)
+    ((kind, what),) = pruned(place)
+    assert kind == "listener"
+    assert f"port {place.pool[0]}" in what
+    until(lambda: not is_there(lost.pid))
+
+
+def test_prune_ends_one_in_a_folder_where_only_its_own_files_are_left(place: NextWorld) -> None:
+    lost = place.next_by_hand(place.a, place.pool[0], "title")
+    place.git("worktree", "remove", "--force", place.a, cwd=place.main)
+    place.a.mkdir()
+    other = place.folder / "other"
+    (other / ".next").mkdir(parents=True)
+    kept = place.next_by_hand(other, place.pool[1], "title")
+    assert len(pruned(place)) == 2
+    assert not is_there(lost.pid)
+    assert not is_there(kept.pid)
+
+
+def test_prune_leaves_a_stranger_alone_and_says_so(place: NextWorld) -> None:
+    folder = place.folder / "strange"
+    folder.mkdir()
+    stranger = place.next_by_hand(folder, place.pool[0])  # it doesn't call itself Next.js
+    outside = place.next_by_hand(place.folder / "home", place.pool[1], "title")
+    (place.folder / "home" / "package.json").touch()
+    folder.rmdir()
+    done = place.call("dev.prune")
+    assert done["pruned"] == []
+    assert str(stranger.pid) in done["warnings"][0]
+    assert is_there(stranger.pid)
+    assert is_there(outside.pid)
+
+
+def test_prune_removes_the_pid_file_of_a_server_that_died(place: NextWorld) -> None:
+    done = place.call("nextjs.ensure", cwd=place.a)
+    for pid in (done["pid"], done["listenerPid"]):
+        psutil.Process(pid).kill()
+    until(lambda: not is_there(done["listenerPid"]))
+    file = place.pid_file_of(place.a)
+    assert pruned(place, "--dry-run") == [("file", str(file))]
+    assert file.exists()
+    assert pruned(place) == [("file", str(file))]
+    assert not file.exists()
+
+
+def test_prune_does_not_follow_a_pid_file_that_names_a_stranger(place: NextWorld) -> None:
+    stranger = place.bystander()
+    file = place.pid_file_of(place.a)
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{stranger.pid}\n")
+    assert pruned(place) == [("file", str(file))]
+    assert is_there(stranger.pid)
+
+
+def test_prune_leaves_other_repositories_alone(place: NextWorld, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    with next_world(tmp_path / "elsewhere", "lock") as other:
+        other.leaves_server = True
+        server = other.call("nextjs.ensure", cwd=other.a)
+        other.git("worktree", "remove", "--force", other.a, cwd=other.main)
+        assert pruned(place) == []
+        assert is_there(server["pid"])
