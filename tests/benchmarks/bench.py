@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from scene import BIN, Scene  # noqa: E402 - beside this file
-from timing import Case, machine, medians, peak  # noqa: E402
+from timing import Case, Times, machine, measure, peak  # noqa: E402
 
 from support import World, claimed_ports, make_repository  # noqa: E402 - one folder up
 
@@ -59,11 +59,12 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def rows(found: dict[str, float], floor: float) -> Iterator[str]:
+def rows(found: dict[str, Times], floor: Times) -> Iterator[str]:
     python = found.get(PYTHON)
-    for name, seconds in found.items():
-        note = f"{seconds / python:.2f} of {PYTHON}" if python and "hook" in name else ""
-        yield f"| {name} | {_time(seconds)} | {seconds / floor:.2f} | {NOTES.get(name, note)} |"
+    for name, times in found.items():
+        note = f"{times.of(python):.2f} of {PYTHON}" if python and "hook" in name else ""
+        ratio = f"{times.of(floor):.2f}"
+        yield f"| {name} | {_time(times.median)} | {ratio} | {NOTES.get(name, note)} |"
 
 
 def _time(seconds: float) -> str:
@@ -86,7 +87,7 @@ def warm(scene: Scene, rivals: tuple[str, ...], left: float) -> Iterator[str]:
         cases.append(scene.pm2("`pm2 describe`, to learn whether it runs", "describe", "inngest"))
     if "portless" in rivals:
         cases.append(scene.portless("`portless list`", "list"))
-    found = medians(cases, 15, left * 0.25)
+    found = measure(cases, 15, left * 0.25)
     yield from rows(found, found[FLOOR])
 
 
@@ -98,7 +99,7 @@ def status(scene: Scene, rivals: tuple[str, ...], left: float) -> Iterator[str]:
     ]
     if "pm2" in rivals:
         cases.append(scene.pm2("`pm2 jlist`", "jlist"))
-    found = medians(cases, 9, left * 0.1)
+    found = measure(cases, 9, left * 0.1)
     yield from rows({n: t for n, t in found.items() if n != FLOOR}, found[FLOOR])
 
 
@@ -118,10 +119,11 @@ def cold(scene: Scene, rivals: tuple[str, ...], left: float) -> Iterator[str]:
         start, delete = scene.pm2_start("cold `pm2 start`"), scene.pm2("", "delete", "inngest")
         cases.append(start._replace(before=lambda: scene.run(delete)))
         cases.append(delete._replace(name="`pm2 delete`", before=lambda: scene.run(start)))
-    found = medians(cases, 5, left * 0.3)
-    yield f"| the server's own start, by nobody | {_time(own)} | {own / found[FLOOR]:.2f} | |"
+    found = measure(cases, 5, left * 0.3)
+    share = own / found[FLOOR].median
+    yield f"| the server's own start, by nobody | {_time(own)} | {share:.2f} | |"
     yield from rows({n: t for n, t in found.items() if n != FLOOR}, found[FLOOR])
-    over = found["cold `inv inngest.ensure`"] - found[FLOOR] - own
+    over = found["cold `inv inngest.ensure`"].median - found[FLOOR].median - own
     yield f"| cold ensure less `inv` and the server's own start | {_time(over)} | | |"
 
 
@@ -130,12 +132,12 @@ def callers(scene: Scene, _: tuple[str, ...], left: float) -> Iterator[str]:
     many = scene.inv("64 warm `inv inngest.ensure` at once", "inngest.ensure", at_once=64)
     floor = scene.floors()[0]._replace(name="64 `inv`, empty task, at once", at_once=64)
     again = many._replace(name="64 cold `inv inngest.ensure` at once", before=scene.stop)
-    found = medians([floor, many, again], 2, left * 0.4)
+    found = measure([floor, many, again], 2, left * 0.4)
     yield from rows(found, found[floor.name])
 
 
 def company(scene: Scene, _: tuple[str, ...], left: float) -> Iterator[str]:
-    alone: dict[str, float] = {}
+    alone: dict[str, Times] = {}
     for kind, count in (
         ("processes", 0),
         ("processes", 500),
@@ -150,13 +152,14 @@ def company(scene: Scene, _: tuple[str, ...], left: float) -> Iterator[str]:
                 scene.hook("warm hook"),
                 scene.inv("status", "inngest.status"),
             ]
-            found = medians(cases, 7, left * 0.1)
+            found = measure(cases, 7, left * 0.1)
         alone = alone or found
         for name in ("warm ensure", "warm hook", "status"):
-            ratio = (found[name] / found[FLOOR]) / (alone[name] / alone[FLOOR])
+            share = found[name].of(found[FLOOR])
+            ratio = share / alone[name].of(alone[FLOOR])
             note = "" if found is alone else f"{ratio:.2f} of that without them"
             what = f"{name}, {count} more {kind}"
-            yield f"| {what} | {_time(found[name])} | {found[name] / found[FLOOR]:.2f} | {note} |"
+            yield f"| {what} | {_time(found[name].median)} | {share:.2f} | {note} |"
 
 
 def long_log(scene: Scene, _: tuple[str, ...], left: float) -> Iterator[str]:
@@ -164,7 +167,7 @@ def long_log(scene: Scene, _: tuple[str, ...], left: float) -> Iterator[str]:
     log = scene.sparse_log(2 * GIGABYTE)
     ours = scene.inv("last 50 lines of a 2 GB log, `inv inngest.logs`", "inngest.logs")
     tail = scene.case("the same, `tail -n 50`", "/usr/bin/tail", "-n", "50", log)
-    found = medians([scene.floors()[0], ours, tail], 5, left * 0.2)
+    found = measure([scene.floors()[0], ours, tail], 5, left * 0.2)
     size = peak(ours, Path(sys.executable)) / (1 << 20)
     for row in rows({n: t for n, t in found.items() if n != FLOOR}, found[FLOOR]):
         yield row.removesuffix(" |") + (f"peak memory {size:.0f} MB |" if "inv" in row else " |")

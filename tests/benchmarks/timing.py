@@ -47,10 +47,22 @@ def seconds(case: Case) -> float:
     return took
 
 
-def medians(cases: Sequence[Case], rounds: int, patience: float) -> dict[str, float]:
-    """Return the median seconds of each case, of `rounds` in turn, or of what `patience` allows."""
+class Times(list[float]):
+    """The seconds of a case, round by round."""
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self)
+
+    def of(self, floor: "Times") -> float:
+        """Return the median of the ratios to another case, each of the same round."""
+        return statistics.median(own / its for own, its in zip(self, floor, strict=True))
+
+
+def measure(cases: Sequence[Case], rounds: int, patience: float) -> dict[str, Times]:
+    """Return the times of each case, of `rounds` in turn, or of what `patience` allows."""
     deadline = time.monotonic() + patience
-    found: dict[str, list[float]] = {case.name: [] for case in cases}
+    found = {case.name: Times() for case in cases}
     for number in range(rounds + 1):
         for case in random.sample(cases, len(cases)):  # whoever follows a heavy one is slower
             took = seconds(case)
@@ -58,7 +70,7 @@ def medians(cases: Sequence[Case], rounds: int, patience: float) -> dict[str, fl
                 found[case.name].append(took)
         if number and time.monotonic() > deadline:
             break
-    return {name: statistics.median(times) for name, times in found.items()}
+    return found
 
 
 def peak(case: Case, python: Path) -> int:
