@@ -67,10 +67,10 @@ def warm(world: World, cwd: Path | None = None) -> None:
     assert run_hook(world, cwd=cwd).err == ""
 
 
-def imported_by_hook(world: World, cwd: Path | None = None) -> set[str]:
+def imported_by_hook(world: World, cwd: Path | None = None, *options: str) -> set[str]:
     """Return the modules that a call of the hook imports."""
     code = "from devservers.hook import main; import sys; main(); print(*sys.modules)"
-    words = ("-P", "-S", "-c", f"import sys; sys.path += {sys.path!r}\n{code}", *BRANCH)
+    words = ("-P", "-S", "-c", f"import sys; sys.path += {sys.path!r}\n{code}", *options, *BRANCH)
     done = world.run(*words, program=Path(sys.executable), cwd=cwd)
     assert (done.code, done.err) == (0, ""), done
     return set(done.out.split())

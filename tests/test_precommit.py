@@ -84,7 +84,7 @@ def test_starts_the_server_on_checkout_and_says_so_once(team: World, store: Path
 
 def test_starts_the_server_on_merge_and_in_a_new_worktree(team: World, store: Path) -> None:
     run_git(team, "commit", "--allow-empty", "-m", "More", cwd=team.b)
-    done = run_git(team, "merge", "-m", "Merge", ascii("b"), cwd=team.main, env=env(store))
+    done = run_git(team, "merge", "-m", "Merge", "b", cwd=team.main, env=env(store))
     assert "being started" in done.out + done.err, done
     settle(team)
     team.ok("stop")
