@@ -31,7 +31,6 @@ GROUPS = {
         "adoption",
         "foreground",
         "launch",
-        "receipt",
         "report",
         "server",
         "trouble",
