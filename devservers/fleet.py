@@ -126,7 +126,7 @@ def up(
     if settings.inngest.enabled:
         spec = inngest.spec(settings, here, stand_in=stand_in)
         machine = server.ensure(spec, timeout=timeout, notify=notify)
-        rows = inngest_api.apps(settings.inngest.port) or ()
+        rows = inngest_api.of(settings.inngest).apps() or ()
         before = frozenset((row.app_id, port_of(row.url)) for row in rows if row.served)
     mine = server.ensure(own, timeout=timeout, notify=notify)
     app = _await_app(settings, mine.port, notify) if machine else None
@@ -173,7 +173,7 @@ def _served_ports(settings: Config) -> frozenset[int] | None:
 
     The list is the server's own, and an app that stopped a moment ago may be in it still.
     """
-    rows = inngest_api.apps(settings.inngest.port) if settings.inngest.enabled else None
+    rows = inngest_api.of(settings.inngest).apps() if settings.inngest.enabled else None
     return None if rows is None else frozenset(port_of(row.url) for row in rows if row.served)
 
 

@@ -46,8 +46,9 @@ def spec(
     settings = config.nextjs
     probe = nextjs_cli.probe_path(nextjs_cli.installed_version(here.root))
 
-    def recognise(port: int, pid: int | None) -> Recognised | None:
-        known = pid is not None and nextjs_running.serves(pid, port, here.root)
+    def recognise(socket: Socket) -> Recognised | None:
+        pid = socket.pid
+        known = pid is not None and nextjs_running.serves(pid, socket.port, here.root)
         return Recognised() if known else None
 
     return ServerSpec(

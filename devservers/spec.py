@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from devservers.identity import Socket
+
 MARKER = "DEVSERVERS_SERVER"
 
 
@@ -42,7 +44,7 @@ class Reconciled(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def _recognise_none(_port: int, _pid: int | None) -> Recognised | None:
+def _recognise_none(_socket: Socket) -> Recognised | None:
     return None
 
 
@@ -95,9 +97,9 @@ class ServerSpec(NamedTuple):
     stand_in: bool = False
     remedy: Callable[[str], str | None] = _no_remedy
     """What helps against a server's last words, if they are known ones."""
-    recognise: Callable[[int, int | None], Recognised | None] = _recognise_none
-    """Given the port and the listener's pid (None where it can't be known): is that a server of
-    this kind, which somebody else started?"""
+    recognise: Callable[[Socket], Recognised | None] = _recognise_none
+    """Given a listening socket (its pid None where it can't be known): is that a server of this
+    kind, which somebody else started?"""
     reconcile: Callable[[int, tuple[str, ...]], Reconciled] = _reconcile_none
     """Given the port and what the server watches: bring the running server in line with `urls`."""
     describe: Describe = _describe_nothing

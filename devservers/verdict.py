@@ -124,21 +124,20 @@ def _look_at_port(spec: ServerSpec, record: ServerRecord | None, path: str) -> V
     if not ports.is_open(port, spec.host):
         verdict = Verdict.STALE if state.exists(spec.pid_file) else Verdict.STOPPED
         return View(verdict, port, record)
-    sockets = ports.listeners(port)
+    sockets = ports.listeners(port) or (Socket(None, "", port, -1),)  # one that can't be seen
     for found in sockets:
         identity = process.identify(found.pid) if found.pid is not None else None
         if identity and _is_orphan(spec, record, identity):
             status = ask(found.address, port, path)
             return View(Verdict.ORPHAN, port, record, _listener(found, identity), status)
-    pid = next((found.pid for found in sockets if found.pid is not None), None)
-    recognised = spec.recognise(port, pid)
-    if recognised is None:
-        return View(Verdict.FOREIGN, port, record)
-    identity = process.identify(pid) if pid is not None else None
-    socket = next((found for found in sockets if found.pid == pid), None)
-    listener = _listener(socket, identity) if socket and identity else None
-    status = ask(socket.address if socket else "", port, path)
-    return View(Verdict.ADOPTABLE, port, record, listener, status, recognised)
+    for found in sockets:
+        recognised = spec.recognise(found)  # that very one: others may hold the port beside it
+        if recognised is not None:
+            identity = process.identify(found.pid) if found.pid is not None else None
+            listener = _listener(found, identity) if identity else None
+            status = ask(found.address, port, path)
+            return View(Verdict.ADOPTABLE, port, record, listener, status, recognised)
+    return View(Verdict.FOREIGN, port, record)
 
 
 def _is_orphan(spec: ServerSpec, record: ServerRecord | None, identity: Identity) -> bool:

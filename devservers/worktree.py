@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from devservers.errors import UsageError
+
 
 class Worktree(NamedTuple):
     """Where a call stands. Outside git `root` and `main` are the folder itself, the rest None."""
@@ -40,8 +42,16 @@ class Worktree(NamedTuple):
 
 
 def find(folder: Path | None = None) -> Worktree:
-    """Return the worktree that `folder` (default: the working directory) belongs to."""
-    start = Path(folder or Path.cwd()).resolve()
+    """Return the worktree that `folder` (default: the working directory) belongs to.
+
+    Raises UsageError if the working directory is gone.
+    """
+    try:
+        start = Path(folder or Path.cwd()).resolve()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "The working directory is gone.", hint="Change into one that exists, and try again."
+        ) from error
     for top in (start, *start.parents):
         git_dir = _git_dir(top / ".git")
         if git_dir is not None:
