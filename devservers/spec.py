@@ -120,10 +120,14 @@ class ServerSpec(NamedTuple):
 
     def url(self, port: int) -> str:
         """Return the address that people and programs on this machine use for `port`."""
-        host = self.host
-        if host in (None, "0.0.0.0", "127.0.0.1", "::", "::1"):  # noqa: S104 - compared, not bound
-            host = "localhost"
-        return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+        return url_of(self.host, port)
+
+
+def url_of(host: str | None, port: int) -> str:
+    """Return the address to use for a server that is told to listen on `host` (None: any)."""
+    if host in (None, "0.0.0.0", "127.0.0.1", "::", "::1"):  # noqa: S104 - compared, not bound
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
 
 
 def port_of(url: str) -> int:
