@@ -110,6 +110,9 @@ class ServerSpec(NamedTuple):
     """How to have it use another port, in words that follow "Stop it, "."""
     worth: str = "it may still be busy starting"
     """Why one that doesn't answer is left alone."""
+    moves: bool = False
+    """It goes to another port when its own is taken, instead of failing. One that doesn't may
+    well listen on others: a debugger's, or those of the app itself."""
     shared: bool = False
     """Every worktree uses the same one."""
 

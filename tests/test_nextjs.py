@@ -130,6 +130,22 @@ def test_one_started_by_hand_in_this_worktree_is_adopted(
     assert place.call("nextjs.stop", cwd=place.a)["pidsKilled"] == [server.pid]
 
 
+def test_one_by_hand_that_does_not_answer_yet_is_waited_for(place: NextWorld) -> None:
+    server = place.next_by_hand(place.a, place.pool[0], "lock", "late=5")
+    done = place.call("nextjs.ensure", cwd=place.a)
+    assert (done["action"], done["pid"]) == ("already-running", server.pid)
+    assert place.call("nextjs.status", cwd=place.a)["responsive"]
+
+
+def test_one_by_hand_that_never_answers_is_left_alone_and_named(place: NextWorld) -> None:
+    server = place.next_by_hand(place.a, place.pool[0], "lock", "late=3600")
+    error = place.refused("nextjs.ensure", "--timeout=2", cwd=place.a, code=14)
+    assert error["code"] == "not-ready"
+    assert f"pid {server.pid}" in error["message"]
+    assert server.is_running()
+    assert place.call("nextjs.stop", cwd=place.a)["portFree"]
+
+
 def test_a_production_server_by_hand_is_none_to_adopt(place: NextWorld) -> None:
     server = place.next_by_hand(place.a, place.port + 1, "title", "start")
     assert place.call("nextjs.status", cwd=place.a, code=3)["state"] == "stopped"
