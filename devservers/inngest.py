@@ -56,6 +56,7 @@ def spec(
         differences=partial(inngest_drift.differing_arguments, arguments(settings, urls)),
         elsewhere="set inngest.port to another port",
         worth="it may hold events and runs",
+        moves=True,
         shared=True,
     )
 

@@ -201,7 +201,7 @@ class MoveWatch:
     def is_seen(self) -> bool:
         """Look, at most twice a second; return whether it has been so for MOVE_GRACE seconds."""
         now = time.monotonic()
-        if now < self.next_check:
+        if not self.spec.moves or now < self.next_check:
             return self.moved
         self.next_check = now + MOVE_GRACE / 2
         members = process.family((self.record.process,), self.spec.marker)

@@ -111,7 +111,7 @@ class _Ensuring:
             self.blocked = not held
             if self.blocked:
                 return None
-            seen = look(spec, deadline=deadline)
+            seen = _adopted_if_silent(spec, look(spec, deadline=deadline))
             if self._is_pending(seen) and seen.record:
                 return None if self.terms.wait else answer(spec, "starting", seen.record)
             if seen.verdict in PENDING:  # it serves another port, and never will its own
@@ -147,6 +147,17 @@ def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
     warnings = (f"Terminated {_pids(killed)}, which held the port.",) if killed else ()
     action = "started" if terms.wait else "starting"
     return answer(spec, action, record, warnings=warnings)._replace(pids_killed=killed)
+
+
+def _adopted_if_silent(spec: ServerSpec, view: View) -> View:
+    """Record an adoptable server that doesn't answer, so that it is waited for like any other."""
+    if view.verdict is not Verdict.ADOPTABLE or is_answer(spec, view.http_status):
+        return view
+    record = adoption.record_of(spec, view)
+    if record is None:
+        return view
+    state.write(spec.pid_file, record)
+    return view._replace(verdict=Verdict.UNRESPONSIVE, record=record)
 
 
 def _take_over(spec: ServerSpec, view: View) -> Ensured:

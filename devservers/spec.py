@@ -112,6 +112,9 @@ class ServerSpec(NamedTuple):
     """How to have it use another port, in words that follow "Stop it, "."""
     worth: str = "it may still be busy starting"
     """Why one that doesn't answer is left alone."""
+    moves: bool = False
+    """It goes to another port when its own is taken, instead of failing. One that doesn't may
+    well listen on others: a debugger's, or those of the app itself."""
     shared: bool = False
     """Every worktree uses the same one."""
 
@@ -122,10 +125,14 @@ class ServerSpec(NamedTuple):
 
     def url(self, port: int) -> str:
         """Return the address that people and programs on this machine use for `port`."""
-        host = self.host
-        if host in (None, "0.0.0.0", "127.0.0.1", "::", "::1"):  # noqa: S104 - compared, not bound
-            host = "localhost"
-        return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+        return url_of(self.host, port)
+
+
+def url_of(host: str | None, port: int) -> str:
+    """Return the address to use for a server that is told to listen on `host` (None: any)."""
+    if host in (None, "0.0.0.0", "127.0.0.1", "::", "::1"):  # noqa: S104 - compared, not bound
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
 
 
 def port_of(url: str) -> int:

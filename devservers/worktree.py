@@ -69,7 +69,7 @@ def every(here: Worktree) -> tuple[Worktree, ...]:
     """
     if here.common_dir is None:
         return (here,)
-    found = {here.root: here}
+    found = {here.root: here} if here.root != here.common_dir else {}  # a bare one is no worktree
     if here.main != here.common_dir and here.main.is_dir():  # not bare
         found.setdefault(here.main, here._replace(root=here.main, git_dir=here.common_dir))
     for git_dir, root in linked(here.common_dir).items():
