@@ -3,6 +3,7 @@
 import time
 
 from devservers import ports, process
+from devservers.identity import Socket
 from devservers.record import ServerRecord
 from devservers.spec import ServerSpec
 from devservers.verdict import Verdict, View
@@ -22,7 +23,9 @@ def record_of(spec: ServerSpec, view: View) -> ServerRecord | None:
         return old._replace(listener=view.listener)
     if old and old.listener and old.listener.process == listener:
         return old._replace(process=listener, listener=view.listener)
-    said = view.recognised or spec.recognise(view.port, listener.pid)
+    said = view.recognised or spec.recognise(
+        Socket(listener.pid, view.listener.address, view.port, view.listener.fd)
+    )
     facts = ports.holder(listener.pid)
     since = ports.started_at(listener.pid)
     argv = facts["cmdline"]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from devservers import claims, nextjs_running, ports, process, state, worktree
 from devservers.config import Config
 from devservers.errors import LockTimeoutError, NoPortError, UsageError
+from devservers.spec import url_of
 from devservers.worktree import Worktree
 
 VARIABLES = ("PORT", "DEV_PORT")  # the first that is set wins
@@ -57,7 +58,7 @@ def assign(
         choice.port,
         choice.method,
         is_available(here, choice.port),
-        base_url(config, choice.port),
+        url_of(config.nextjs.hostname, choice.port),
         str(here.root),
         here.branch,
         choice.warnings,
@@ -77,13 +78,6 @@ def asked_for(env: Mapping[str, str]) -> tuple[int, str] | None:
                 )
             return port, name
     return None
-
-
-def base_url(config: Config, port: int) -> str:
-    """Return the address of this worktree's app."""
-    host = config.nextjs.hostname
-    host = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_available(here: Worktree, port: int) -> bool:

@@ -147,9 +147,10 @@ def _program(name: str, env: Mapping[str, str]) -> Check:
         return Check(name, ok=True, detail=f"{path}: {_telling_line(done.stdout)}")
     if path:
         return Check(name, ok=False, detail=f"{path} can't start", fix=f"Install {name} again.")
-    needed = name == "node"
-    detail = "not on the PATH" + ("" if needed else " (needed only to install packages)")
-    return Check(name, ok=not needed, detail=detail, fix="Install Node.js." if needed else None)
+    if name == "node":
+        detail = "not on the PATH; Next.js and most ways to start the Inngest CLI need it"
+        return Check(name, ok=False, detail=detail, fix="Install Node.js.")
+    return Check(name, ok=True, detail="not on the PATH (needed only to install packages)")
 
 
 def _pid_file(spec: ServerSpec) -> Check:
@@ -187,7 +188,9 @@ def _ports(spec: ServerSpec) -> Iterator[Check]:
         view = verdict.look(spec)
     except StateUnusableError:
         return  # said by the check of the pid file
+    idle = view.verdict in (Verdict.STOPPED, Verdict.STALE)
     foreign = view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT)
+    foreign = foreign or (idle and bool(ports.listeners(spec.port)))
     yield _port(spec, spec.port, ok=not foreign, detail=view.verdict.value)
     if view.verdict in (Verdict.STOPPED, Verdict.STALE, Verdict.FOREIGN):
         for port in (spec.port + 1, *GRPC_PORTS):
@@ -247,7 +250,9 @@ def _run(
             errors="replace",
             start_new_session=sys.platform != "win32",
         )
-    except (subprocess.TimeoutExpired, OSError):
+    except OSError as error:
+        return subprocess.CompletedProcess(argv, -1, stdout=str(error.strerror or error))
+    except subprocess.TimeoutExpired:
         process.stop(process.family((), f"{name}={value}"), 1.0)  # what npx started outlives npx
         return None
 

@@ -26,6 +26,7 @@ from devservers.spec import port_of
 from devservers.worktree import Worktree
 
 Notify = Callable[[str], None]
+PATIENCE = 1.3  # seconds for the answers of all servers together: an overview takes two at most
 APP_TIMEOUT = 30.0  # seconds until an app must be registered; the first request compiles its route
 # Seconds after which a state counts as settled: the server asks each app every five seconds.
 SETTLED = {"shadowed": 7.0, "no-route": 3.0}
@@ -85,13 +86,14 @@ def overview(settings: Config, here: Worktree) -> Overview:
     """Return what is true now of every worktree, asked side by side. Nothing is written."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only where it is needed
 
+    deadline = time.monotonic() + PATIENCE
     sockets = ports.listening()  # once: this is the question whose cost grows with the machine
     trees = worktree.every(here)
     with ThreadPoolExecutor(len(trees) + 3) as pool:
         commits = pool.submit(worktree.commits, here)
         machine = pool.submit(_inngest_status, settings, here)
         listed = pool.submit(_served_ports, settings)
-        found = list(pool.map(lambda tree: _look(tree, sockets), trees))
+        found = list(pool.map(lambda tree: _look(tree, sockets, deadline), trees))
         served = listed.result()
         rows = tuple(
             Row(
@@ -126,7 +128,7 @@ def up(
     if settings.inngest.enabled:
         spec = inngest.spec(settings, here, stand_in=stand_in)
         machine = server.ensure(spec, timeout=timeout, notify=notify)
-        rows = inngest_api.apps(settings.inngest.port) or ()
+        rows = inngest_api.of(settings.inngest).apps() or ()
         before = frozenset((row.app_id, port_of(row.url)) for row in rows if row.served)
     mine = server.ensure(own, timeout=timeout, notify=notify)
     app = _await_app(settings, mine.port, notify) if machine else None
@@ -147,13 +149,13 @@ def down(settings: Config, here: Worktree, *, everything: bool, grace: float) ->
     return Down(mine, server.stop(inngest.spec(settings, here), grace=grace), users)
 
 
-def _look(tree: Worktree, sockets: Iterable[Socket]) -> tuple[int | None, Status]:
+def _look(tree: Worktree, sockets: Iterable[Socket], deadline: float) -> tuple[int | None, Status]:
     """Return a worktree's port and the status of its server; what fails is said as a warning."""
     try:
         settings = config.load(tree.root, tree.main)
         port = nextjs.known_port(settings, tree, sockets)
         spec = nextjs.spec(settings, tree, claim=False, port=port or 0)
-        return port, report.status(spec) if port else _none(report.disabled(spec))
+        return port, report.status(spec, deadline) if port else _none(report.disabled(spec))
     except DevServerError as error:
         spec = nextjs.spec(Config(), tree, claim=False, port=0)
         return None, _none(report.disabled(spec))._replace(warnings=(error.message,))
@@ -173,7 +175,7 @@ def _served_ports(settings: Config) -> frozenset[int] | None:
 
     The list is the server's own, and an app that stopped a moment ago may be in it still.
     """
-    rows = inngest_api.apps(settings.inngest.port) if settings.inngest.enabled else None
+    rows = inngest_api.of(settings.inngest).apps() if settings.inngest.enabled else None
     return None if rows is None else frozenset(port_of(row.url) for row in rows if row.served)
 
 

@@ -68,11 +68,7 @@ def _run(words: list[str]) -> None:
 def _ensure(name: str, *, wait: bool) -> None:
     from devservers import config, inngest, verdict, worktree  # noqa: PLC0415 - not without need
 
-    try:
-        here = worktree.find()
-    except FileNotFoundError:
-        say("the working directory is gone: change into one that exists, and try again.")
-        return
+    here = worktree.find()
     settings = config.load(here.root, here.main)
     if name == "inngest" and not settings.inngest.enabled:
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from devservers import inngest_api, inngest_drift
 from devservers.config import Config, InngestConfig
+from devservers.inngest_api import Api
 from devservers.inngest_cli import INSTALL_ENV, find_cli, remedy
 from devservers.spec import Description, ServerSpec, ports_of
 from devservers.worktree import Worktree, clean_env
@@ -50,11 +51,12 @@ def spec(
         stand_in=stand_in,
         remedy=remedy,
         recognise=inngest_api.recognise,
-        reconcile=partial(inngest_drift.reconcile, urls),
+        reconcile=partial(inngest_drift.reconcile, urls, settings.host or ""),
         describe=describe,
         differences=partial(inngest_drift.differing_arguments, arguments(settings, urls)),
         elsewhere="set inngest.port to another port",
         worth="it may hold events and runs",
+        moves=True,
         shared=True,
     )
 
@@ -83,11 +85,12 @@ def _describe(
     """Return what the server itself says: its version, what it watches, whom it serves."""
     from devservers import inngest_apps  # noqa: PLC0415 - a warm ensure never gets here
 
-    found = inngest_api.dev(port) if answers else None
+    api = Api(port, config.inngest.host or "")
+    found = api.dev() if answers else None
     facts = {"version": None, "served": None, "servedBy": None, "missing": None}
     if found is None:
         return Description(facts)
-    rows = inngest_api.apps(port)
+    rows = api.apps()
     urls = tuple(dict.fromkeys((*watched, *inngest_api.watched(found, rows or ()))))
     missing = inngest_drift.missing(sdk_urls(config), urls)
     served, served_by = inngest_apps.serving(config, worktree, rows)

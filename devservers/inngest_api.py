@@ -2,10 +2,13 @@
 
 from typing import Any, NamedTuple
 
-from devservers import loopback
+from devservers import loopback, probe
+from devservers.config import InngestConfig
+from devservers.identity import Socket
 from devservers.spec import Recognised, port_of
 
 TIMEOUT = 0.5  # seconds for one question; it answers from memory, in a few milliseconds
+RECOGNISE_TIMEOUT = 1.5  # seconds; a server under load that is taken for a stranger is refused
 ADD_TIMEOUT = 5.0  # seconds; it asks the app before it answers
 
 
@@ -33,51 +36,73 @@ class ServedApp(NamedTuple):
         return self.app_id is not None and self.connected and self.error is None
 
 
-def dev(port: int) -> Dev | None:
-    """Return what the Inngest dev server on `port` is; None if none listens there."""
-    try:
-        data = loopback.ask("GET", port, "/dev", timeout=TIMEOUT).json()
-    except loopback.NoAnswerError:
-        return None
-    options = data.get("startOpts") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(options, dict) or "version" not in data:
-        return None
-    urls = options.get("urls") or ()
-    return Dev(
-        str(data["version"]),
-        tuple(url for url in urls if isinstance(url, str)),
-        data.get("standIn") is True,
-    )
+class Api(NamedTuple):
+    """The HTTP interface of the Inngest dev server on a port."""
+
+    port: int
+    address: str = ""
+    """What its socket is bound to; empty where that isn't known."""
+    timeout: float = TIMEOUT
+
+    def dev(self) -> Dev | None:
+        """Return what the server is; None if no Inngest dev server answers."""
+        data = self._ask("GET", "/dev", self.timeout)
+        options = data.get("startOpts") if isinstance(data, dict) else None
+        if not isinstance(data, dict) or not isinstance(options, dict) or "version" not in data:
+            return None
+        urls = options.get("urls") or ()
+        return Dev(
+            str(data["version"]),
+            tuple(url for url in urls if isinstance(url, str)),
+            data.get("standIn") is True,
+        )
+
+    def apps(self) -> tuple[ServedApp, ...] | None:
+        """Return the server's own list of apps; None if it gives none."""
+        query = "{apps{id externalID name url connected error functionCount}}"
+        rows = self._query(query, "apps", self.timeout)
+        if not isinstance(rows, list):
+            return None
+        return tuple(_app(row) for row in rows if isinstance(row, dict) and row.get("url"))
+
+    def add_app(self, url: str) -> bool:
+        """Make the running server watch `url`, too; return whether it does so now.
+
+        Where nothing listens at `url` yet, the answer is an error, and the URL is watched all the
+        same: the list of apps tells. Asking twice changes nothing.
+        """
+        quoted = url.replace("\\", "\\\\").replace('"', '\\"')
+        mutation = f'mutation{{createApp(input:{{url:"{quoted}"}}){{id url}}}}'
+        self._query(mutation, "createApp", ADD_TIMEOUT)
+        return any(same_url(app.url, url) for app in self.apps() or ())
+
+    def _query(self, query: str, field: str, timeout: float) -> object:
+        data = self._ask("POST", "/v0/gql", timeout, {"query": query})
+        answer = data.get("data") if isinstance(data, dict) else None
+        return answer.get(field) if isinstance(answer, dict) else None
+
+    def _ask(self, method: str, path: str, timeout: float, data: object = None) -> object:
+        addresses = probe.reachable(self.address) if self.address else loopback.LOOPBACKS
+        try:
+            return loopback.ask(
+                method, self.port, path, timeout=timeout, data=data, addresses=addresses
+            ).json()
+        except loopback.NoAnswerError:
+            return None
 
 
-def recognise(port: int, _pid: int | None) -> Recognised | None:
-    """Return what an Inngest dev server on `port` watches; None if that is something else."""
-    found = dev(port)
+def of(settings: InngestConfig) -> Api:
+    """Return the interface of the server that a configuration declares."""
+    return Api(settings.port, settings.host or "")
+
+
+def recognise(socket: Socket) -> Recognised | None:
+    """Return what an Inngest dev server on that very socket watches; None for anything else."""
+    api = Api(socket.port, socket.address, RECOGNISE_TIMEOUT)
+    found = api.dev()
     if found is None:
         return None
-    return Recognised(watched(found, apps(port) or ()), found.stand_in)
-
-
-def apps(port: int) -> tuple[ServedApp, ...] | None:
-    """Return the server's own list of apps; None if it gives none."""
-    query = "{apps{id externalID name url connected error functionCount}}"
-    rows = _graphql(port, query, "apps", TIMEOUT)
-    if not isinstance(rows, list):
-        return None
-    return tuple(_app(row) for row in rows if isinstance(row, dict) and row.get("url"))
-
-
-def add_app(port: int, url: str) -> bool:
-    """Make the running server watch `url`, too; return whether it does so now.
-
-    Where nothing listens at `url` yet, the answer is an error, and the URL is watched all the
-    same: the list of apps tells. Asking twice changes nothing.
-    """
-    # json.dumps would do for GraphQL strings as well; a URL of ours needs no more than this.
-    quoted = url.replace("\\", "\\\\").replace('"', '\\"')
-    mutation = f'mutation{{createApp(input:{{url:"{quoted}"}}){{id url}}}}'
-    _graphql(port, mutation, "createApp", ADD_TIMEOUT)
-    return any(same_url(app.url, url) for app in apps(port) or ())
+    return Recognised(watched(found, api.apps() or ()), found.stand_in)
 
 
 def watched(found: Dev | None, listed: tuple[ServedApp, ...]) -> tuple[str, ...]:
@@ -94,15 +119,6 @@ def path_of(url: str) -> str:
     """Return the path of a URL, `/` where it has none, without query and final slash."""
     path = url.partition("://")[2].partition("/")[2].partition("?")[0].rstrip("/")
     return f"/{path}"
-
-
-def _graphql(port: int, query: str, field: str, timeout: float) -> object:
-    try:
-        data = loopback.ask("POST", port, "/v0/gql", timeout=timeout, data={"query": query}).json()
-    except loopback.NoAnswerError:
-        return None
-    answer = data.get("data") if isinstance(data, dict) else None
-    return answer.get(field) if isinstance(answer, dict) else None
 
 
 def _app(row: dict[str, Any]) -> ServedApp:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from devservers import inngest_api, inngest_endpoint, places, readiness
-from devservers.config import Config
+from devservers.config import Config, InngestConfig
 from devservers.errors import NotSyncedError
 from devservers.inngest_api import ServedApp
 from devservers.inngest_endpoint import Endpoint
@@ -87,7 +87,7 @@ def survey(config: Config, *, only: tuple[int, ...] | None = None) -> tuple[App,
     With `only`, of those ports alone. Endpoints are probed side by side: any number of dead or
     hanging ones costs one time-out.
     """
-    scene = Scene(inngest_api.apps(config.inngest.port), places.listeners_by_port())
+    scene = Scene(inngest_api.of(config.inngest).apps(), places.listeners_by_port())
     listed = (port_of(row.url) for row in scene.rows or ())
     wanted = tuple(dict.fromkeys(only or (*config.nextjs.ports, *listed)))
     urls = {port: _url(config, scene, port) for port in wanted}
@@ -102,11 +102,11 @@ def sync(config: Config, here: Worktree, port: int | None = None) -> Synced:
     Raises NotSyncedError with the reason.
     """
     server = config.inngest.port
-    scene = Scene(inngest_api.apps(server), places.listeners_by_port())
+    scene = Scene(inngest_api.of(config.inngest).apps(), places.listeners_by_port())
     if scene.rows is None:
         raise NotSyncedError(
             f"No Inngest dev server answers on port {server}.",
-            hint="Start it: `inv inngest.ensure`.",
+            hint="`inv inngest.status` tells why; `inv inngest.ensure` starts one.",
         )
     port = port or own_port(config, here, scene.by_port)
     if port is None:
@@ -119,7 +119,7 @@ def sync(config: Config, here: Worktree, port: int | None = None) -> Synced:
     if known and known.served:
         return Synced("already-synced", port, url, known.app_id, None)
     inngest_endpoint.register(port, url, server)
-    now = _await_served(server, port)
+    now = _await_served(config.inngest, port)
     if now is None:
         raise NotSyncedError(
             f"{url} says that it has registered, but the Inngest server on port {server} does not "
@@ -168,9 +168,9 @@ def own_port(config: Config, here: Worktree, by_port: Mapping[int, Place]) -> in
     return int(text) if text.isdecimal() and 0 < int(text) <= HIGHEST_PORT else None
 
 
-def _await_served(server: int, port: int) -> ServedApp | None:
+def _await_served(settings: InngestConfig, port: int) -> ServedApp | None:
     def attempt() -> ServedApp | None:
-        row = Scene(inngest_api.apps(server), {}).row(port)
+        row = Scene(inngest_api.of(settings).apps(), {}).row(port)
         return row if row and row.served else None
 
     return readiness.wait(attempt, time.monotonic() + PROOF_TIMEOUT, what=str)

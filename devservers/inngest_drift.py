@@ -7,19 +7,23 @@ that it holds in memory. What does need a restart is said, and left to the user.
 from collections.abc import Iterable
 
 from devservers import inngest_api
+from devservers.inngest_api import Api
 from devservers.spec import Reconciled, port_of
 
 _VALUED = ("--port", "-p", "--sdk-url", "-u")  # what the configuration's ports say already
 
 
-def reconcile(wanted: tuple[str, ...], port: int, urls: tuple[str, ...]) -> Reconciled:
+def reconcile(
+    wanted: tuple[str, ...], address: str, port: int, urls: tuple[str, ...]
+) -> Reconciled:
     """Make the server on `port` watch all of `wanted`; `urls` is what it is known to watch."""
     if not missing(wanted, urls):
         return Reconciled(urls)
-    listed = inngest_api.apps(port) or ()
-    known = tuple(dict.fromkeys((*urls, *inngest_api.watched(inngest_api.dev(port), listed))))
+    api = Api(port, address)
+    listed = api.apps() or ()
+    known = tuple(dict.fromkeys((*urls, *inngest_api.watched(api.dev(), listed))))
     lacking = missing(wanted, known)
-    added = tuple(url for url in lacking if inngest_api.add_app(port, url))
+    added = tuple(url for url in lacking if api.add_app(url))
     failed = [url for url in lacking if url not in added]
     warnings = () if not failed else (_not_added(failed),)
     # The wanted spelling of a URL is kept beside the server's own, so that the next call sees at

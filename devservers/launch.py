@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterable
 from subprocess import Popen
 from typing import NamedTuple
 
-from devservers import logs, ports, probe, process, readiness, state, trouble
+from devservers import logs, ports, process, readiness, state, trouble
 from devservers.errors import ServerExitedError, StateUnusableError, StopFailedError
-from devservers.identity import Identity
+from devservers.identity import Identity, Socket
 from devservers.process import Ended
 from devservers.record import ServerRecord
 from devservers.spec import MARKER, ServerSpec
-from devservers.verdict import ANSWER_TIMEOUT, ask, is_answer, proved_listener
+from devservers.verdict import ask, is_answer, proved_listener
 
-UNDO_GRACE = 5.0  # seconds
+UNDO_GRACE = 1.0  # seconds; a start that failed holds nothing that could be lost
+MOST_MOVES = 3
 MOVE_GRACE = 1.0  # seconds that a server may answer on another port before its own
 
 Notify = Callable[[str], None]
@@ -35,6 +36,10 @@ class Terms(NamedTuple):
 class _MovedError(Exception):
     """The server went to another port, because its own was taken for a moment."""
 
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.port = port
+
 
 def launch(spec: ServerSpec, terms: Terms) -> ServerRecord:
     """Start the server, under the caller's lock and on a port that nobody listens on.
@@ -45,11 +50,12 @@ def launch(spec: ServerSpec, terms: Terms) -> ServerRecord:
     NotReadyError, StateUnusableError.
     """
     argv = spec.command()
-    while True:
+    for _ in range(MOST_MOVES):
         try:
             return _launch_once(spec, argv, terms)
-        except _MovedError:
-            continue  # its port is free again, or the next try names who holds it
+        except _MovedError as moved:
+            port = moved.port  # its own is free again, or the next try names who holds it
+    raise trouble.moves_away(spec, port, MOST_MOVES)
 
 
 def end(spec: ServerSpec, roots: Iterable[Identity], grace: float) -> Ended:
@@ -97,10 +103,7 @@ def _undo(spec: ServerSpec, child: "Popen[bytes] | None") -> None:
 
 def _prepare_log(spec: ServerSpec) -> int:
     try:
-        spec.log_file.parent.mkdir(parents=True, exist_ok=True)
-        logs.rotate(spec.log_file, spec.log_max_bytes)
-        with open(spec.log_file, "ab") as log:  # "ab" creates and never truncates
-            return log.tell()
+        return logs.prepare(spec.log_file, spec.log_max_bytes)
     except OSError as error:
         raise StateUnusableError(
             f"The log {spec.log_file} can't be written: {error.strerror or error}.",
@@ -118,7 +121,12 @@ def _spawn(spec: ServerSpec, argv: tuple[str, ...]) -> "Popen[bytes]":
         raise ServerExitedError(
             f"{argv[0]} could not be executed: {error.strerror or error}.",
             hint=f"Check {spec.name}.command in the configuration, or that the file is executable.",
-            details={"command": list(argv)},
+            details={
+                "command": list(argv),
+                "exitStatus": None,
+                "logFile": str(spec.log_file),
+                "lastLines": [],
+            },
         ) from error
 
 
@@ -154,7 +162,7 @@ def _prove(
             raise trouble.exited(spec, child, record.log_offset)
         if not ports.is_open(spec.port, spec.host):
             if moved.is_seen():
-                raise _MovedError
+                raise _MovedError(moved.port)
             return None
         members = process.family((record.process,), spec.marker)
         listener = proved_listener(spec.port, members)
@@ -187,23 +195,25 @@ class MoveWatch:
         self.next_check = time.monotonic() + MOVE_GRACE / 2
         self.first_seen: float | None = None
         self.moved = False
+        self.port = 0
+        """Where it answers, if it does."""
 
     def is_seen(self) -> bool:
         """Look, at most twice a second; return whether it has been so for MOVE_GRACE seconds."""
         now = time.monotonic()
-        if now < self.next_check:
+        if not self.spec.moves or now < self.next_check:
             return self.moved
         self.next_check = now + MOVE_GRACE / 2
         members = process.family((self.record.process,), self.spec.marker)
-        serves = any(
-            is_answer(self.spec, probe.http_status(address, found.port, path, ANSWER_TIMEOUT))
-            for path in (self.spec.health_path,)
-            for found in ports.listening(pids=[member.pid for member in members])
-            for address in probe.reachable(found.address)[:1]
-        )
+        sockets = ports.listening(pids=[member.pid for member in members])
+        serves = next((found for found in sockets if self._answers(found)), None)
+        self.port = serves.port if serves else 0
         if not serves:
             self.first_seen = None
         elif self.first_seen is None:
             self.first_seen = now
         self.moved = self.first_seen is not None and now - self.first_seen >= MOVE_GRACE
         return self.moved
+
+    def _answers(self, found: Socket) -> bool:
+        return is_answer(self.spec, ask(found.address, found.port, self.spec.health_path))

@@ -1,7 +1,9 @@
 """Log files: the last lines of one of any size, following it, rotating it before a start."""
 
 import codecs
+import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +28,11 @@ def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
 
 def last_lines(path: Path, lines: int, *, start: int = 0, most: int = 16 * 1024) -> list[str]:
     """Return the last `lines` lines after byte `start`, of the last `most` bytes, [] on errors."""
+    length = size(path)
+    if length is None:
+        return []
     try:
-        start = max(start, path.stat().st_size - most)
+        start = max(start, length - most)
         # splitlines knows more ends than \n, such as the \r of a progress bar.
         found = "".join(tail(path, lines, start=start)).splitlines()
         return found[max(len(found) - lines, 0) :]
@@ -72,6 +77,20 @@ def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False)
             stream.close()
 
 
+def prepare(path: Path, most: int) -> int:
+    """Make ready for a server to append to `path`; return how many bytes it has already.
+
+    Its folder is made, and it is rotated if it is larger than `most` bytes (0: never). Raises
+    OSError, also for what is no file: a pipe would hold up whoever opens it. /dev/null is one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file() and str(path) != os.devnull:
+        raise OSError(errno.EINVAL, "it is not a file")
+    rotate(path, most)
+    with open(path, "ab") as log:  # "ab" creates and never truncates
+        return log.tell()
+
+
 def rotate(path: Path, most: int) -> None:
     """Move `path` to `path.1` if it is larger than `most` bytes (0: never). Raises OSError.
 
@@ -86,11 +105,12 @@ def rotate(path: Path, most: int) -> None:
 
 
 def size(path: Path) -> int | None:
-    """Return the size in bytes, None if there is no such file."""
+    """Return the size in bytes, None if there is no such file (a device or a pipe is none)."""
     try:
-        return path.stat().st_size
+        info = path.stat()
     except OSError:
         return None
+    return info.st_size if stat.S_ISREG(info.st_mode) else None
 
 
 def _tail_offset(stream: BinaryIO, lines: int, start: int) -> int:

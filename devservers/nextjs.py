@@ -9,7 +9,7 @@ from devservers import assignment, claims, nextjs_cli, nextjs_running
 from devservers.config import Config
 from devservers.errors import NoPortError
 from devservers.identity import Socket
-from devservers.spec import Recognised, ServerSpec
+from devservers.spec import Recognised, ServerSpec, url_of
 from devservers.worktree import Worktree, clean_env
 
 READY_TIMEOUT = 120.0  # seconds; the first compile of a large app takes long
@@ -46,8 +46,9 @@ def spec(
     settings = config.nextjs
     probe = nextjs_cli.probe_path(nextjs_cli.installed_version(here.root))
 
-    def recognise(port: int, pid: int | None) -> Recognised | None:
-        known = pid is not None and nextjs_running.serves(pid, port, here.root)
+    def recognise(socket: Socket) -> Recognised | None:
+        pid = socket.pid
+        known = pid is not None and nextjs_running.serves(pid, socket.port, here.root)
         return Recognised() if known else None
 
     return ServerSpec(
@@ -71,8 +72,7 @@ def spec(
         remedy=nextjs_cli.remedy,
         recognise=recognise,
         warnings=(*place.warnings, *_rivals(config, env)),
-        elsewhere=f"remove {here.root / config.worktree.port_cache_file} to be assigned another "
-        "port",
+        elsewhere=_elsewhere(config, here, env),
     )
 
 
@@ -80,13 +80,17 @@ def server_env(config: Config, port: int, env: Mapping[str, str]) -> dict[str, s
     """Return the environment of the server: the caller's own, with the ports that are ours."""
     own = {"PORT": str(port), "DEV_PORT": str(port)}
     if config.inngest.enabled:
-        host = config.inngest.host or "localhost"
-        host = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-        name = f"[{host}]" if ":" in host else host
-        own["INNGEST_DEV"] = f"http://{name}:{config.inngest.port}"
+        own["INNGEST_DEV"] = url_of(config.inngest.host, config.inngest.port)
     kept = clean_env(env)
     kept.pop("FORCE_COLOR", None)  # the log is no terminal
     return kept | own
+
+
+def _elsewhere(config: Config, here: Worktree, env: Mapping[str, str]) -> str:
+    asked = assignment.asked_for(env)
+    if asked:
+        return f"`unset {asked[1]}` to have this worktree's own port"
+    return f"remove {here.root / config.worktree.port_cache_file} to be assigned another port"
 
 
 def _rivals(config: Config, env: Mapping[str, str]) -> Iterator[str]:

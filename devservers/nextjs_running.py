@@ -10,6 +10,7 @@ from devservers.identity import Socket
 from devservers.record import ServerRecord
 
 TITLE = "next-server"  # what the listener calls itself, in Next.js 14, 15 and 16
+FORKED = "NEXT_PRIVATE_WORKER"  # in its environment, in all of these versions
 LOCK = Path(".next", "dev", "lock")  # since 16; 14 and 15 have none
 LARGEST_LOCK = 4096  # bytes; the real one has 120
 
@@ -35,7 +36,7 @@ def find(root: Path, sockets: Iterable[Socket] | None = None) -> Running | None:
     """Return the Next.js server that serves `root`, None if there is none.
 
     Next.js's own lock names it; without one (before version 16, or with another distDir) it is a
-    listener that works in `root` and calls itself Next.js. `sockets` are all listening sockets of
+    listener that works in `root` and is a `next dev`. `sockets` are all listening sockets of
     the machine, where the caller has them already.
     """
     named = from_lock(root)
@@ -44,7 +45,7 @@ def find(root: Path, sockets: Iterable[Socket] | None = None) -> Running | None:
     found = [
         Running(pid, port)
         for pid, _, port, _ in (ports.listening() if sockets is None else sockets)
-        if pid is not None and calls_itself_next(pid) and whereabouts.works_in(pid, root)
+        if pid is not None and is_dev_server(pid) and whereabouts.works_in(pid, root)
     ]
     return min(found, key=lambda running: running.port, default=None)
 
@@ -71,9 +72,14 @@ def serves(pid: int, port: int, root: Path) -> bool:
     """Return whether `pid`, which listens on `port`, is a Next.js server of `root`."""
     if not whereabouts.works_in(pid, root):
         return False
-    return calls_itself_next(pid) or from_lock(root) == Running(pid, port)
+    return is_dev_server(pid) or from_lock(root) == Running(pid, port)
 
 
-def calls_itself_next(pid: int) -> bool:
-    """Return whether that process has the title of Next.js's listener."""
-    return whereabouts.title(pid).startswith(TITLE)
+def is_dev_server(pid: int) -> bool:
+    """Return whether that process is the listener of a `next dev`.
+
+    `next start` has the same title, but is no child that its launcher forked as a worker.
+    """
+    if not whereabouts.title(pid).startswith(TITLE):
+        return False
+    return whereabouts.variable(pid, FORKED) == "1"

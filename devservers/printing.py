@@ -1,11 +1,11 @@
 """Printing: the one place that writes to the terminal, for tasks and for what has no Invoke."""
 
+import contextlib
 import io
 import json
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
 
 from devservers import rendering
 from devservers.errors import DevServerError
@@ -30,8 +30,9 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
         interrupted = {"code": "interrupted", "message": "Interrupted.", "hint": None}
         data = {"action": "error", "error": interrupted}
         rendered = Rendered(data, ("Interrupted.",), exit_code=INTERRUPTED)
-    except BrokenPipeError:
-        _leave_closed_pipe()
+    except BrokenPipeError:  # logs, into a pager that was left
+        _close_stdout()
+        return 0
     except Exception as error:  # a defect of ours: JSON callers get their object all the same
         if not as_json:
             raise
@@ -39,33 +40,39 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
         text = f"{type(error).__name__}: {error}"
         data = {"action": "error", "error": {"code": "internal", "message": text, "hint": None}}
         rendered = Rendered(data, exit_code=1)
-    idle = rendered.data.get("action") == "already-running" and not rendered.data.get("added")
+    action = rendered.data.get("action")
+    idle = action == "disabled" or (action == "already-running" and not rendered.data.get("added"))
     if as_json or not (quiet and idle):
         _print(rendered, as_json=as_json)
     return rendered.exit_code
 
 
 def say(text: str) -> None:
-    """Tell people something on stderr, while a command goes on."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """Tell people something on stderr, while a command goes on; a closed stderr is no reason to
+    stop.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def _print(rendered: Rendered, *, as_json: bool) -> None:
+    """Print to whatever of stdout and stderr is open; whoever closed one does not want it."""
     failed = rendered.data.get("action") == "error"
-    try:
-        if as_json:
-            sys.stdout.write(json.dumps(rendered.data) + "\n")
-        for line in rendered.lines if not as_json else ():
-            (sys.stderr if failed else sys.stdout).write(f"{line}\n")
-        sys.stdout.flush()
-        for warning in rendered.warnings:
-            sys.stderr.write(f"warning: {warning}\n")
-    except BrokenPipeError:
-        _leave_closed_pipe()
+    lines = (json.dumps(rendered.data),) if as_json else rendered.lines
+    if failed and not as_json:
+        say("\n".join(lines))
+    elif sys.stdout is not None and lines:
+        try:
+            sys.stdout.write("".join(f"{line}\n" for line in lines))
+            sys.stdout.flush()
+        except OSError:
+            _close_stdout()
+    for warning in rendered.warnings:
+        say(f"warning: {warning}")
 
 
-def _leave_closed_pipe() -> NoReturn:
-    """Leave silently where the reader has gone; the interpreter's last flush stays silent too."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise SystemExit(0)
+def _close_stdout() -> None:
+    """Let what is still buffered for a reader who has gone vanish silently."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

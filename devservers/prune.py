@@ -122,7 +122,7 @@ def _listeners(
             continue
         deleted = whereabouts.is_gone(socket.pid)
         what = f"{_named((identity,), folder)}, port {socket.port}"
-        is_next = nextjs_running.calls_itself_next(socket.pid)
+        is_next = nextjs_running.is_dev_server(socket.pid)
         if deleted and not (is_next or folder in lost):
             warn(f"{what}: its folder is gone, but it is no server of ours. It was left alone.")
         elif deleted or (is_next and _is_remnant(folder)):

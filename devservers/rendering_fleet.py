@@ -120,7 +120,8 @@ def _app(app: App, replaced: int | None) -> tuple[str, ...]:
     """Say whether the app is registered, and if not, why and what to do."""
     if app.state == "served":
         instead = f", in place of port {replaced}" if replaced else ""
-        return (f"App {app.app_id} is registered, {app.functions} functions{instead}: {app.url}",)
+        count = "1 function" if app.functions == 1 else f"{app.functions} functions"
+        return (f"App {app.app_id} is registered, {count}{instead}: {app.url}",)
     why = {
         "shadowed": f"port {app.served_by or '?'} of this repository is served in its place. "
         "`inv inngest.sync` makes this one the served one.",

@@ -1,5 +1,6 @@
 """Report: what is true now of a declared server, from its record and the live system."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from devservers.spec import ServerSpec
 from devservers.verdict import Verdict, View, is_answer, look
 
 
-def status(spec: ServerSpec) -> Status:
-    """Return what is true now, from the record and the live system. Raises StateUnusableError."""
-    view = look(spec, spec.home_path)
+def status(spec: ServerSpec, deadline: float = math.inf) -> Status:
+    """Return what is true now, from the record and the live system.
+
+    No answer is waited for beyond `deadline`, a monotonic instant. Raises StateUnusableError.
+    """
+    view = look(spec, spec.home_path, deadline)
     record = running_record(spec, view)
     log = _log_file(spec, record or view.record, view)
     lines = logs.last_lines(Path(log.path), 1) if log.path else []

@@ -13,6 +13,7 @@ from devservers import adoption, launch, ports, process, readiness, state, troub
 from devservers.errors import StopFailedError
 from devservers.identity import Identity
 from devservers.launch import MoveWatch, Notify, Terms
+from devservers.process import Ended
 from devservers.report import answer
 from devservers.result import Ensured, Stopped
 from devservers.spec import ServerSpec
@@ -51,14 +52,20 @@ def ensure(
     raise trouble.left_alone(spec, ensuring.seen, timeout)
 
 
-def stop(spec: ServerSpec, *, grace: float = STOP_GRACE, force: bool = False) -> Stopped:
+def stop(
+    spec: ServerSpec,
+    *,
+    grace: float = STOP_GRACE,
+    force: bool = False,
+    notify: Notify | None = None,
+) -> Stopped:
     """Stop the server with all that belongs to it, and prove its port free.
 
     `grace` is the time in seconds between SIGTERM and SIGKILL. Listeners that are not a server of
     this kind are reported, and terminated only with `force`. Raises StopFailedError,
     LockTimeoutError, StateUnusableError.
     """
-    with locked(spec, LOCK_TIMEOUT):
+    with locked(spec, LOCK_TIMEOUT, notify):
         return _stop(spec, grace, force=force)
 
 
@@ -73,8 +80,9 @@ def restart(
     """Stop and start under one lock, so that nobody else can start it in between. See `ensure`."""
     terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
     spec.command()  # nothing is stopped for a server that could not be started
-    with locked(spec, timeout):
-        stopped = _stop(spec, STOP_GRACE, force=force)
+    with locked(spec, timeout, notify):
+        # Half of the time at most goes into the stop, or none would be left for the start.
+        stopped = _stop(spec, min(STOP_GRACE, timeout / 2), force=force)
         done = _settle(spec, look(spec), terms)
     action = "restarted" if done.action == "started" and stopped.pids_killed else done.action
     return done._replace(action=action, pids_killed=(*stopped.pids_killed, *done.pids_killed))
@@ -95,13 +103,15 @@ class _Ensuring:
         spec, deadline = self.spec, self.terms.deadline
         if (running := glance(spec, deadline)) is not None:
             return answer(spec, "already-running", running)
-        if self.seen and self.terms.wait and self._is_pending(look(spec, deadline=deadline)):
-            return None  # without the lock, which a restart may want
+        if self.seen or not self.terms.wait:  # without the lock, which a restart may want
+            seen = look(spec, deadline=deadline)
+            if self._is_pending(seen) and seen.record:
+                return None if self.terms.wait else answer(spec, "starting", seen.record)
         with state.lock(spec.pid_file, 0, _me()) as held:
             self.blocked = not held
             if self.blocked:
                 return None
-            seen = look(spec, deadline=deadline)
+            seen = _adopted_if_silent(spec, look(spec, deadline=deadline))
             if self._is_pending(seen) and seen.record:
                 return None if self.terms.wait else answer(spec, "starting", seen.record)
             if seen.verdict in PENDING:  # it serves another port, and never will its own
@@ -110,9 +120,7 @@ class _Ensuring:
 
     def awaited(self) -> str:
         """Return what is being waited for."""
-        who = state.lock_holder(self.spec.pid_file) if self.blocked else None
-        by = f", which another call (pid {who.process.pid}) is starting or stopping" if who else ""
-        return f"the {self.spec.title} on port {self.spec.port}{by}"
+        return _awaited(self.spec, blocked=self.blocked)
 
     def _is_pending(self, seen: View) -> bool:
         self.seen = seen
@@ -134,11 +142,22 @@ def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
     if view.verdict is Verdict.FOREIGN and not terms.force:
         raise trouble.port_in_use(spec, view.port)
     if terms.force:  # whatever the verdict: a listener on one address only may not be open to us
-        killed = _terminate_holders(spec, spec.port, STOP_GRACE)
+        killed = _terminate_holders(spec, spec.port, STOP_GRACE).pids
     record = launch.launch(spec, terms)
     warnings = (f"Terminated {_pids(killed)}, which held the port.",) if killed else ()
     action = "started" if terms.wait else "starting"
     return answer(spec, action, record, warnings=warnings)._replace(pids_killed=killed)
+
+
+def _adopted_if_silent(spec: ServerSpec, view: View) -> View:
+    """Record an adoptable server that doesn't answer, so that it is waited for like any other."""
+    if view.verdict is not Verdict.ADOPTABLE or is_answer(spec, view.http_status):
+        return view
+    record = adoption.record_of(spec, view)
+    if record is None:
+        return view
+    state.write(spec.pid_file, record)
+    return view._replace(verdict=Verdict.UNRESPONSIVE, record=record)
 
 
 def _take_over(spec: ServerSpec, view: View) -> Ensured:
@@ -195,7 +214,9 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
         killed += ended.pids
         forced = forced or ended.forced
         if force:
-            killed += _terminate_holders(spec, port, grace)
+            others = _terminate_holders(spec, port, grace)
+            killed += others.pids
+            forced = forced or others.forced
         view = look(spec, deadline=0)
         if view.verdict not in (Verdict.ADOPTABLE, Verdict.ORPHAN):
             break
@@ -240,20 +261,36 @@ def _roots(view: View) -> tuple[Identity, ...]:
     return tuple(known)
 
 
-def _terminate_holders(spec: ServerSpec, port: int, grace: float) -> tuple[int, ...]:
+def _terminate_holders(spec: ServerSpec, port: int, grace: float) -> Ended:
     """End whoever listens on `port`: only on --force. Raises PortInUseError if it can't be done."""
     pids = {found.pid for found in ports.listeners(port)}
     identities = [identity for pid in pids if pid and (identity := process.identify(pid))]
     ended = process.stop(identities, grace)
     if ended.survivors or None in pids:
         raise trouble.port_in_use(spec, port)
-    return ended.pids
+    return ended
+
+
+def _awaited(spec: ServerSpec, *, blocked: bool) -> str:
+    who = state.lock_holder(spec.pid_file) if blocked else None
+    by = f", which another call (pid {who.process.pid}) is starting or stopping" if who else ""
+    return f"the {spec.title} on port {spec.port}{by}"
 
 
 @contextmanager
-def locked(spec: ServerSpec, timeout: float) -> Iterator[None]:
-    """Hold the server's lock. Raises LockTimeoutError after `timeout` seconds."""
-    with state.lock(spec.pid_file, timeout, _me()) as held:
+def locked(spec: ServerSpec, timeout: float, notify: Notify | None = None) -> Iterator[None]:
+    """Hold the server's lock; `notify` is told if that takes long.
+
+    Raises LockTimeoutError after `timeout` seconds.
+    """
+    silent = min(timeout, readiness.FIRST_NOTE)
+    with state.lock(spec.pid_file, silent, _me()) as held:
+        if held:
+            yield
+            return
+    if notify:
+        notify(f"Waiting for {_awaited(spec, blocked=True)}, up to {timeout:g} s …")
+    with state.lock(spec.pid_file, timeout - silent, _me()) as held:
         if not held:
             raise trouble.lock_timeout(spec, timeout)
         yield

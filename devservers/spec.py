@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from devservers.identity import Socket
+
 MARKER = "DEVSERVERS_SERVER"
 
 
@@ -42,7 +44,7 @@ class Reconciled(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def _recognise_none(_port: int, _pid: int | None) -> Recognised | None:
+def _recognise_none(_socket: Socket) -> Recognised | None:
     return None
 
 
@@ -95,9 +97,9 @@ class ServerSpec(NamedTuple):
     stand_in: bool = False
     remedy: Callable[[str], str | None] = _no_remedy
     """What helps against a server's last words, if they are known ones."""
-    recognise: Callable[[int, int | None], Recognised | None] = _recognise_none
-    """Given the port and the listener's pid (None where it can't be known): is that a server of
-    this kind, which somebody else started?"""
+    recognise: Callable[[Socket], Recognised | None] = _recognise_none
+    """Given a listening socket (its pid None where it can't be known): is that a server of this
+    kind, which somebody else started?"""
     reconcile: Callable[[int, tuple[str, ...]], Reconciled] = _reconcile_none
     """Given the port and what the server watches: bring the running server in line with `urls`."""
     describe: Describe = _describe_nothing
@@ -110,6 +112,9 @@ class ServerSpec(NamedTuple):
     """How to have it use another port, in words that follow "Stop it, "."""
     worth: str = "it may still be busy starting"
     """Why one that doesn't answer is left alone."""
+    moves: bool = False
+    """It goes to another port when its own is taken, instead of failing. One that doesn't may
+    well listen on others: a debugger's, or those of the app itself."""
     shared: bool = False
     """Every worktree uses the same one."""
 
@@ -120,10 +125,14 @@ class ServerSpec(NamedTuple):
 
     def url(self, port: int) -> str:
         """Return the address that people and programs on this machine use for `port`."""
-        host = self.host
-        if host in (None, "0.0.0.0", "127.0.0.1", "::", "::1"):  # noqa: S104 - compared, not bound
-            host = "localhost"
-        return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+        return url_of(self.host, port)
+
+
+def url_of(host: str | None, port: int) -> str:
+    """Return the address to use for a server that is told to listen on `host` (None: any)."""
+    if host in (None, "0.0.0.0", "127.0.0.1", "::", "::1"):  # noqa: S104 - compared, not bound
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
 
 
 def port_of(url: str) -> int:

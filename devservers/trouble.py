@@ -103,3 +103,13 @@ def _quoted(lines: list[str]) -> str:
     return (
         " It printed nothing." if not lines else "\n" + "\n".join(f"  | {line}" for line in lines)
     )
+
+
+def moves_away(spec: ServerSpec, port: int, tries: int) -> NotReadyError:
+    """Return the error for a server that keeps going to another port than it was told."""
+    return NotReadyError(
+        f"The {spec.title} was told to use port {spec.port} and served {port} instead, {tries} "
+        "times in a row, although nobody can be seen on its own. It was stopped.",
+        hint=f"Its log may say why: {spec.log_file}. Another {spec.name}.port may help.",
+        details={"port": spec.port, "logFile": str(spec.log_file), "lastLines": []},
+    )

@@ -67,7 +67,7 @@ def glance(spec: ServerSpec, deadline: float = math.inf) -> ServerRecord | None:
 def look(spec: ServerSpec, path: str | None = None, deadline: float = math.inf) -> View:
     """Return what is true now; `path` is asked for instead of the spec's health path.
 
-    It is not waited for the answer of a server of ours beyond `deadline`, a monotonic instant; an
+    It is not waited for the answer of a server beyond `deadline`, a monotonic instant; only an
     orphan, which is replaced where it doesn't answer, is always given its time. Raises
     StateUnusableError.
     """
@@ -75,7 +75,7 @@ def look(spec: ServerSpec, path: str | None = None, deadline: float = math.inf) 
     record = state.read(spec.pid_file)
     if record is not None and process.is_alive(record.process):
         return _look_at_ours(spec, record, path, deadline)
-    return _look_at_port(spec, record, path)
+    return _look_at_port(spec, record, path, deadline)
 
 
 def proved_listener(port: int, members: Iterable[Identity]) -> Listener | None:
@@ -117,28 +117,29 @@ def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str, deadline: f
     return View(verdict, record.port, record, listener, status)
 
 
-def _look_at_port(spec: ServerSpec, record: ServerRecord | None, path: str) -> View:
+def _look_at_port(
+    spec: ServerSpec, record: ServerRecord | None, path: str, deadline: float
+) -> View:
     port = spec.port
     if record and record.listener and process.is_alive(record.listener.process):
         port = record.port  # what we spawned is gone, what it spawned is not
     if not ports.is_open(port, spec.host):
         verdict = Verdict.STALE if state.exists(spec.pid_file) else Verdict.STOPPED
         return View(verdict, port, record)
-    sockets = ports.listeners(port)
+    sockets = ports.listeners(port) or (Socket(None, "", port, -1),)  # one that can't be seen
     for found in sockets:
         identity = process.identify(found.pid) if found.pid is not None else None
         if identity and _is_orphan(spec, record, identity):
             status = ask(found.address, port, path)
             return View(Verdict.ORPHAN, port, record, _listener(found, identity), status)
-    pid = next((found.pid for found in sockets if found.pid is not None), None)
-    recognised = spec.recognise(port, pid)
-    if recognised is None:
-        return View(Verdict.FOREIGN, port, record)
-    identity = process.identify(pid) if pid is not None else None
-    socket = next((found for found in sockets if found.pid == pid), None)
-    listener = _listener(socket, identity) if socket and identity else None
-    status = ask(socket.address if socket else "", port, path)
-    return View(Verdict.ADOPTABLE, port, record, listener, status, recognised)
+    for found in sockets:
+        recognised = spec.recognise(found)  # that very one: others may hold the port beside it
+        if recognised is not None:
+            identity = process.identify(found.pid) if found.pid is not None else None
+            listener = _listener(found, identity) if identity else None
+            status = ask(found.address, port, path, deadline)
+            return View(Verdict.ADOPTABLE, port, record, listener, status, recognised)
+    return View(Verdict.FOREIGN, port, record)
 
 
 def _is_orphan(spec: ServerSpec, record: ServerRecord | None, identity: Identity) -> bool:

@@ -69,13 +69,14 @@ def carriers(name: str) -> dict[int, str]:
 
     found = {}
     for pid in psutil.pids():
-        value = _variable(pid, name)
+        value = variable(pid, name)
         if value is not None:
             found[pid] = value
     return found
 
 
-def _variable(pid: int, name: str) -> str | None:
+def variable(pid: int, name: str) -> str | None:
+    """Return a variable of the environment that `pid` was started with, None if unknown."""
     if HAS_PROC:
         wanted = os.fsencode(name) + b"="
         try:

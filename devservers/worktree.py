@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from devservers.errors import UsageError
+
 
 class Worktree(NamedTuple):
     """Where a call stands. Outside git `root` and `main` are the folder itself, the rest None."""
@@ -40,8 +42,16 @@ class Worktree(NamedTuple):
 
 
 def find(folder: Path | None = None) -> Worktree:
-    """Return the worktree that `folder` (default: the working directory) belongs to."""
-    start = Path(folder or Path.cwd()).resolve()
+    """Return the worktree that `folder` (default: the working directory) belongs to.
+
+    Raises UsageError if the working directory is gone.
+    """
+    try:
+        start = Path(folder or Path.cwd()).resolve()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "The working directory is gone.", hint="Change into one that exists, and try again."
+        ) from error
     for top in (start, *start.parents):
         git_dir = _git_dir(top / ".git")
         if git_dir is not None:
@@ -59,7 +69,7 @@ def every(here: Worktree) -> tuple[Worktree, ...]:
     """
     if here.common_dir is None:
         return (here,)
-    found = {here.root: here}
+    found = {here.root: here} if here.root != here.common_dir else {}  # a bare one is no worktree
     if here.main != here.common_dir and here.main.is_dir():  # not bare
         found.setdefault(here.main, here._replace(root=here.main, git_dir=here.common_dir))
     for git_dir, root in linked(here.common_dir).items():

@@ -5,6 +5,7 @@
 lock            keep .next/dev/lock as version 16 does, and refuse a second server for the folder
 title           call itself next-server, as every version does
 fork            listen in a child, as every version does; the launcher forks a new one if it ends
+start           be `next start`: nothing to adopt
 late=SECONDS    accept at once, answer only then
 exit=N          end at once with that status; `say=TEXT` comes first
 say=TEXT        print a line

@@ -123,10 +123,10 @@ class NextWorld(World):
         """Return the pid file of a worktree's server."""
         return self.git_dir(folder) / "devservers" / "nextjs.pid"
 
-    def next_by_hand(
-        self, folder: Path, port: int, *behaviours: str, env: Mapping[str, str] | None = None
-    ) -> psutil.Process:
+    def next_by_hand(self, folder: Path, port: int, *behaviours: str) -> psutil.Process:
         """Start a server as a user would, without this package."""
+        # The launcher gives it that variable; `next start` has none.
+        env = {"NEXT_PRIVATE_WORKER": "1"} if "start" not in behaviours else {}
         words = [sys.executable, "-I", "-S", str(FAKE_NEXT), *behaviours, str(port)]
         child = self.processes.popen(
             words, cwd=folder, env=self.env(env), stdout=subprocess.DEVNULL

@@ -130,6 +130,29 @@ def test_one_started_by_hand_in_this_worktree_is_adopted(
     assert place.call("nextjs.stop", cwd=place.a)["pidsKilled"] == [server.pid]
 
 
+def test_one_by_hand_that_does_not_answer_yet_is_waited_for(place: NextWorld) -> None:
+    server = place.next_by_hand(place.a, place.pool[0], "lock", "late=5")
+    done = place.call("nextjs.ensure", cwd=place.a)
+    assert (done["action"], done["pid"]) == ("already-running", server.pid)
+    assert place.call("nextjs.status", cwd=place.a)["responsive"]
+
+
+def test_one_by_hand_that_never_answers_is_left_alone_and_named(place: NextWorld) -> None:
+    server = place.next_by_hand(place.a, place.pool[0], "lock", "late=3600")
+    error = place.refused("nextjs.ensure", "--timeout=2", cwd=place.a, code=14)
+    assert error["code"] == "not-ready"
+    assert f"pid {server.pid}" in error["message"]
+    assert server.is_running()
+    assert place.call("nextjs.stop", cwd=place.a)["portFree"]
+
+
+def test_a_production_server_by_hand_is_none_to_adopt(place: NextWorld) -> None:
+    server = place.next_by_hand(place.a, place.port + 1, "title", "start")
+    assert place.call("nextjs.status", cwd=place.a, code=3)["state"] == "stopped"
+    assert place.call("nextjs.ensure", cwd=place.a)["action"] == "started"
+    assert server.is_running()
+
+
 def test_one_by_hand_in_another_worktree_is_foreign_there_and_here(place: NextWorld) -> None:
     port = place.call("ports.assign", cwd=place.a)["port"]
     server = place.next_by_hand(place.b, port, "lock", "title")
@@ -246,6 +269,15 @@ def test_run_hands_the_exit_status_on(place: NextWorld) -> None:
     place.be("exit=7")
     done = place.run("nextjs.run", "--json", cwd=place.a)
     assert (done.code, done.json["exitStatus"]) == (7, 7)
+
+
+def test_a_port_that_the_environment_asks_for_and_another_holds_names_the_variable(
+    place: NextWorld,
+) -> None:
+    place.listener(port=place.pool[0])
+    env = {"PORT": str(place.pool[0])}
+    error = place.refused("nextjs.ensure", cwd=place.a, env=env, code=12)
+    assert "unset PORT" in error["hint"]
 
 
 def test_run_with_json_keeps_stdout_to_one_object(place: NextWorld) -> None:

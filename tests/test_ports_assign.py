@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from next_support import NextWorld, next_world
+from support import DEVSERVERS
 
 
 @pytest.fixture
@@ -169,6 +170,21 @@ def test_outside_git_a_folder_has_a_port_too(place: NextWorld) -> None:
     place.configure(folder=folder)
     done = place.call("ports.assign", cwd=folder)
     assert (done["worktree"], done["branch"], done["warnings"]) == (str(folder), None, [])
+
+
+def test_worktrees_of_a_bare_repository_share_the_pool(place: NextWorld) -> None:
+    bare = place.folder / "bare"
+    place.git("clone", "-q", "--bare", place.main, bare, cwd=place.folder)
+    trees = [place.folder / name for name in ("one", "t w o")]
+    for tree in trees:
+        place.git("worktree", "add", "-q", "-b", tree.name.replace(" ", ""), tree, cwd=bare)
+        place.configure(folder=tree)
+    ports = [assigned(place, tree) for tree in trees]
+    assert len(set(ports)) == 2
+    found = place.call("dev.status", cwd=trees[0])["worktrees"]
+    assert [row["worktree"] for row in found] == [str(tree) for tree in trees]
+    done = place.run("dev.status", "--json", cwd=bare, program=DEVSERVERS)
+    assert [row["current"] for row in done.json["worktrees"]] == [False, False]
 
 
 def test_the_pool_used_up_names_every_port_and_its_holder(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def ensure(
     quiet: bool = False,
 ) -> None:
     """Make sure that the Inngest dev server runs (safe to call at any time, by any number)."""
-    flags = Flags(timeout, wait, force)
+    flags = Flags(timeout, wait, force, quiet)
     boundary.answer(
         lambda: lifecycle.start(KIND, server.ensure, flags, declared(stand_in=stand_in)),
         as_json=json_,
@@ -62,7 +62,7 @@ def restart(
     quiet: bool = False,
 ) -> None:
     """Stop and start the Inngest dev server; the events and runs that it holds are lost."""
-    flags = Flags(timeout, wait, force)
+    flags = Flags(timeout, wait, force, quiet)
     boundary.answer(
         lambda: lifecycle.start(KIND, server.restart, flags, declared(stand_in=stand_in)),
         as_json=json_,

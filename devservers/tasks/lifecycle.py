@@ -9,6 +9,7 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from devservers import logs, printing, rendering, report, server
+from devservers.errors import StateUnusableError
 from devservers.rendering import Rendered
 from devservers.result import Ensured
 from devservers.spec import ServerSpec
@@ -46,6 +47,7 @@ class Flags(NamedTuple):
     timeout: str
     wait: bool
     force: bool
+    quiet: bool
 
 
 def start(
@@ -56,9 +58,8 @@ def start(
     declared = spec or kind.declare()
     if not kind.enabled():
         return rendering.disabled(declared.port, kind.title, url=declared.url(declared.port))
-    done = operation(
-        declared, timeout=patience, wait=flags.wait, force=flags.force, notify=printing.say
-    )
+    notify = None if flags.quiet else printing.say
+    done = operation(declared, timeout=patience, wait=flags.wait, force=flags.force, notify=notify)
     rendered = rendering.ensured(done, kind.title, kind.name, watches=kind.watches)
     return _with_facts(kind, declared, rendered)
 
@@ -86,7 +87,7 @@ def stop_task(kind: Kind) -> Any:
             if not kind.enabled():
                 more = {"pidsKilled": (), "portFree": None, "forced": False}
                 return rendering.disabled(spec.port, kind.title, **more)
-            done = server.stop(spec, grace=grace, force=force)
+            done = server.stop(spec, grace=grace, force=force, notify=printing.say)
             return _with_facts(kind, spec, rendering.stopped(done, kind.title))
 
         boundary.answer(make, as_json=json_)
@@ -152,3 +153,7 @@ def _print_log(path: Path, count: int, *, follow: bool) -> None:
             sys.stdout.flush()
     except KeyboardInterrupt:  # the usual way to end --follow
         pass
+    except BrokenPipeError:  # a pager that was left
+        raise
+    except OSError as error:
+        raise StateUnusableError(f"{path} can't be read: {error.strerror or error}.") from error

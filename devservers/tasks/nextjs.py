@@ -44,7 +44,7 @@ def ensure(
     quiet: bool = False,
 ) -> None:
     """Make sure that this worktree's Next.js server runs (safe to call at any time)."""
-    flags = Flags(timeout, wait, force)
+    flags = Flags(timeout, wait, force, quiet)
     boundary.answer(
         lambda: lifecycle.start(KIND, server.ensure, flags, declared(claim=True)),
         as_json=json_,
@@ -62,7 +62,7 @@ def restart(
     quiet: bool = False,
 ) -> None:
     """Stop and start this worktree's Next.js server."""
-    flags = Flags(timeout, wait, force)
+    flags = Flags(timeout, wait, force, quiet)
     boundary.answer(
         lambda: lifecycle.start(KIND, server.restart, flags, declared(claim=True)),
         as_json=json_,
