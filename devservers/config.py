@@ -61,14 +61,19 @@ def load(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) -> Con
     `DEVSERVERS_CONFIG` names the file; without it, it is looked for in the worktree, then in the
     main worktree; without any, the defaults hold. Raises ConfigInvalidError.
     """
-    named = env.get("DEVSERVERS_CONFIG")
-    if named:
-        return read(Path(named).absolute())
-    for folder in dict.fromkeys((worktree, main)):
-        file = folder / RELATIVE_PATH
-        if os.path.lexists(file):  # a broken link is an error to name, not to pass over
+    named = bool(env.get("DEVSERVERS_CONFIG"))
+    for file in candidates(worktree, main, env):
+        if named or os.path.lexists(file):  # a broken link is an error to name, not to pass over
             return read(file)
     return Config()
+
+
+def candidates(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Return the files that `load` looks for; the first one that is there holds."""
+    named = env.get("DEVSERVERS_CONFIG")
+    if named:
+        return (Path(named).absolute(),)
+    return tuple(folder / RELATIVE_PATH for folder in dict.fromkeys((worktree, main)))
 
 
 def read(file: Path) -> Config:

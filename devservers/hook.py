@@ -8,7 +8,7 @@ longer is done by a detached run of its own, which holds none of git's descripto
 import os
 import sys
 
-TYPE_CHECKING = False  # every import counts here
+TYPE_CHECKING = False  # every import counts here; see receipt
 if TYPE_CHECKING:
     from devservers.config import Config
     from devservers.spec import ServerSpec
@@ -57,25 +57,38 @@ def _run(words: list[str]) -> None:
     flag = rest[2] if len(rest) > 2 else os.environ.get("PRE_COMMIT_CHECKOUT_TYPE")  # noqa: PLR2004
     if flag == FILES_ONLY:
         return
+    try:
+        folder = os.getcwd()  # noqa: PTH109 - pathlib costs as much as the rest
+    except FileNotFoundError:
+        say("the working directory is gone: change into one that exists, and try again.")
+        return
+    from devservers import receipt  # noqa: PLC0415 - not for a checkout of files
+
     both = ("inngest", "nextjs") if "--nextjs" in options else ("inngest",)
     for name in rest if event == "ensure" and rest else both:
-        try:
-            _ensure(name, wait="--wait" in options)
-        except Exception as error:  # noqa: BLE001 - trouble with one is none with the other
-            say(_in_one_line(error))
+        if not receipt.is_good(folder, name):
+            try:
+                _ensure(name, folder, wait="--wait" in options)
+            except Exception as error:  # noqa: BLE001 - trouble with one is none with the other
+                say(_in_one_line(error))
 
 
-def _ensure(name: str, *, wait: bool) -> None:
-    from devservers import config, inngest, verdict, worktree  # noqa: PLC0415 - not without need
+def _ensure(name: str, folder: str, *, wait: bool) -> None:
+    from devservers import config, inngest, receipt, state, verdict, worktree  # noqa: PLC0415
 
     here = worktree.find()
+    rules = (config.__file__, inngest.__file__)  # another release may want something else
+    inputs = receipt.sign([*rules, *map(str, config.candidates(here.root, here.main))])
     settings = config.load(here.root, here.main)
     if name == "inngest" and not settings.inngest.enabled:
         return
     spec = inngest.spec(settings, here) if name == "inngest" else _nextjs(settings, here, wait=wait)
-    if verdict.glance(spec) is not None:
-        return
-    if wait:
+    inputs += receipt.sign([str(spec.pid_file), str(state.record_file(spec.pid_file))])
+    record = verdict.glance(spec)
+    if record is not None:
+        if here.git_dir and str(here.root) == folder:
+            receipt.write(str(here.git_dir), folder, spec, record, inputs)
+    elif wait:
         from devservers import server  # noqa: PLC0415 - not for a warm call
 
         server.ensure(spec, timeout=PATIENCE[name])

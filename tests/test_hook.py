@@ -16,6 +16,7 @@ from hooking import (
     HOOK,
     detached,
     imported_by_hook,
+    run_git,
     run_hook,
     settle,
     warm,
@@ -24,9 +25,16 @@ from support import World, accepts, git, make_repository, until
 
 EVENTS = (BRANCH, ("post-merge", "0"), ("post-merge",), ("ensure",), ("post-checkout",))
 DEAR = {
-    "argparse", "dataclasses", "devservers.server", "devservers.tasks", "filelock", "http.client",
-    "inspect", "invoke", "logging", "psutil", "requests", "subprocess", "urllib.request",
+    "argparse", "contextlib", "dataclasses", "devservers.config", "devservers.server", "enum",
+    "filelock", "http", "invoke", "json", "pathlib", "psutil", "re", "requests", "socket",
+    "subprocess", "typing",
 }  # fmt: skip
+
+
+def receipt_of(worktree: Path) -> Path:
+    git = worktree / ".git"
+    folder = git if git.is_dir() else Path(git.read_text().removeprefix("gitdir: ").strip())
+    return folder / "devservers" / "inngest.receipt"
 
 
 @pytest.mark.parametrize("words", EVENTS)
@@ -36,7 +44,7 @@ def test_says_nothing_where_the_server_runs(running: World, words: tuple[str, ..
     assert running.starts() == 1
 
 
-def test_a_warm_call_imports_nothing_dear(running: World) -> None:
+def test_a_warm_call_imports_next_to_nothing(running: World) -> None:
     warm(running)
     assert not imported_by_hook(running) & DEAR
 
@@ -237,6 +245,7 @@ def test_a_linked_worktree_is_known_whatever_git_has_set(running: World) -> None
     env = {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other), "GIT_PREFIX": "x/"}
     assert run_hook(running, cwd=running.a, env=env).err == ""
     assert run_hook(running, cwd=running.a, env=env).err == ""
+    assert not receipt_of(other).exists()
 
 
 def test_a_folder_of_the_packages_name_does_not_hide_it(world: World) -> None:
@@ -264,7 +273,30 @@ def test_takes_over_a_server_that_somebody_else_started(world: World) -> None:
     assert server.is_running()
 
 
-# What a warm call notices
+# What a warm call rests on
+
+
+def test_notes_down_its_proof_in_the_git_folder_of_each_worktree(running: World) -> None:
+    for folder in (running.main, running.a):
+        warm(running, folder)
+        assert receipt_of(folder).is_file()
+        assert run_git(running, "status", "--porcelain", "devservers", cwd=folder).out == ""
+
+
+def test_an_unwritable_git_folder_costs_time_only(running: World) -> None:
+    (running.main / ".git" / "devservers").write_text("in the way")
+    assert run_hook(running).err == ""
+    assert run_hook(running).err == ""
+
+
+@pytest.mark.parametrize("text", ["", "x", "devservers receipt 1\n\n\n\n\n", "\0\n" * 9, None])
+def test_a_damaged_receipt_proves_nothing(running: World, text: str | None) -> None:
+    warm(running)
+    receipt = receipt_of(running.main)
+    whole = receipt.read_text()
+    receipt.write_text(whole.replace("\t", " ") if text is None else text)
+    assert run_hook(running).err == ""
+    assert receipt.read_text() == whole
 
 
 def test_sees_at_once_that_the_server_is_gone(running: World) -> None:

@@ -31,6 +31,7 @@ GROUPS = {
         "adoption",
         "foreground",
         "launch",
+        "receipt",
         "report",
         "server",
         "trouble",

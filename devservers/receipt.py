@@ -1,0 +1,145 @@
+"""Receipt: what the last proof of a running server rested on, so that it can be repeated at once.
+
+Reading the configuration and the record costs three times the start of Python, nearly all of it
+imports. The receipt says which files they were, as git's index does: device, inode, size, time.
+While none of those has changed, the answer hangs on live facts only, which are asked again each
+time: the same processes, the same socket, an answer over HTTP. A receipt never claims anything.
+
+It lies in the worktree's git folder, which git removes with the worktree. Without /proc there is
+none. This module imports nothing of typing, pathlib or json: that is all its use.
+"""
+
+import os
+import stat
+
+from devservers import proc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from devservers.spec import ServerSpec
+    from devservers.record import ServerRecord
+
+FORM = "devservers receipt 1"
+PLACE = "devservers"
+ENVIRONMENT = ("DEVSERVERS_CONFIG", "HOME")  # what the configuration and its paths depend on
+
+
+def is_good(folder: str, name: str) -> bool:
+    """Return whether the server `name` is proved to run as the worktree at `folder` wants it.
+
+    False says only that it could not be proved this way.
+    """
+    git_dir = _git_dir(folder)
+    if git_dir is None or not proc.HAS_PROC:
+        return False
+    try:
+        with open(_file(git_dir, name), encoding="utf-8", errors="surrogateescape") as stream:
+            lines = stream.read().split("\n")
+    except OSError:
+        return False
+    if len(lines) < 5 or lines[:2] != [FORM, _surroundings(folder)]:  # noqa: PLR2004 - see write
+        return False
+    *inputs, end = lines[4:]
+    if end or any(signature(path) != seen for seen, _, path in map(_split, inputs)):
+        return False
+    try:
+        return _lives(lines[2].split("\t")) and _answers(lines[3].split("\t"))
+    except (ValueError, IndexError):
+        return False
+
+
+def write(
+    git_dir: str, folder: str, spec: "ServerSpec", record: "ServerRecord", inputs: "Iterable[str]"
+) -> None:
+    """Note down what `record` was proved by; `inputs` are lines of `sign`, from before the proof.
+
+    What can't be noted (no /proc, a read-only folder) is left: it only saves time.
+    """
+    listener = record.listener
+    if listener is None or not listener.inode:
+        return
+    own, its = record.process, listener.process
+    processes = (own.pid, own.started, its.pid, its.started, listener.fd, listener.inode)
+    question = (listener.address, record.port, spec.health_path, spec.worst_status)
+    facts = ("\t".join(map(str, words)) for words in (processes, question))
+    lines = [FORM, _surroundings(folder), *facts, *inputs, ""]
+    if any("\n" in line for line in lines):
+        return
+    path = _file(git_dir, spec.name)
+    new = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - no pathlib here
+        with open(new, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write("\n".join(lines))
+        os.replace(new, path)  # noqa: PTH105
+    except OSError:
+        return
+
+
+def sign(paths: "Iterable[str]") -> list[str]:
+    """Return one line a file: its signature and its path."""
+    return [f"{signature(path)}\t{path}" for path in paths]
+
+
+def signature(path: str) -> str:
+    """Return what changes when a file is written, replaced, removed or made a link."""
+    try:
+        info = os.lstat(path)
+        found = _numbers(info)
+        if stat.S_ISLNK(info.st_mode):
+            found += _numbers(os.stat(path))  # noqa: PTH116 - no pathlib here
+    except FileNotFoundError:
+        return "-" if not os.path.lexists(path) else "broken"
+    except OSError as error:
+        return f"error {error.errno}"
+    return " ".join(map(str, found))
+
+
+def _numbers(info: os.stat_result) -> tuple[int, ...]:
+    kind = (info.st_mode, info.st_uid)
+    return (*kind, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def _surroundings(folder: str) -> str:
+    values = (os.environ.get(name, "") for name in ENVIRONMENT)
+    return "\t".join((folder, *values))
+
+
+def _git_dir(folder: str) -> str | None:
+    entry = f"{folder}/.git"
+    try:
+        with open(entry, encoding="utf-8", errors="surrogateescape") as stream:
+            pointer = stream.read(4096).strip()
+    except IsADirectoryError:
+        return entry
+    except OSError:
+        return None
+    head, _, target = pointer.partition("gitdir: ")
+    return os.path.join(folder, target) if not head else None  # noqa: PTH118
+
+
+def _file(git_dir: str, name: str) -> str:
+    return f"{git_dir}/{PLACE}/{name}.receipt"
+
+
+def _split(line: str) -> tuple[str, str, str]:
+    return line.partition("\t")
+
+
+def _lives(facts: list[str]) -> bool:
+    pid, started, listener, its_start, fd, inode = facts
+    same = all(
+        (fields := proc.stat_fields(int(number))) is not None and proc.start_of(fields) == start
+        for number, start in ((pid, started), (listener, its_start))
+    )
+    return same and proc.socket_inode(int(listener), int(fd)) == inode
+
+
+def _answers(facts: list[str]) -> bool:
+    from devservers import probe  # noqa: PLC0415 - socket is the dearest of all imports here
+
+    address, port, path, worst = facts
+    status = probe.first_status(address, int(port), path, probe.TIMEOUT)
+    return status is not None and status <= int(worst)
