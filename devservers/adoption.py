@@ -2,11 +2,12 @@
 
 import time
 
-from devservers import ports, process
+from devservers import ports, process, state
 from devservers.identity import Socket
 from devservers.record import ServerRecord
+from devservers.result import Ensured
 from devservers.spec import ServerSpec
-from devservers.verdict import Verdict, View
+from devservers.verdict import Verdict, View, is_answer
 
 
 def record_of(spec: ServerSpec, view: View) -> ServerRecord | None:
@@ -43,6 +44,40 @@ def record_of(spec: ServerSpec, view: View) -> ServerRecord | None:
         listener=view.listener,
         adopted=True,
         stand_in=bool(said and said.stand_in),
+    )
+
+
+def recorded_if_silent(spec: ServerSpec, view: View) -> View:
+    """Record an adoptable server that doesn't answer, so that it is waited for like any other.
+
+    Call it under the lock.
+    """
+    if view.verdict is not Verdict.ADOPTABLE or is_answer(spec, view.http_status):
+        return view
+    record = record_of(spec, view)
+    if record is None:
+        return view
+    state.write(spec.pid_file, record)
+    return view._replace(verdict=Verdict.UNRESPONSIVE, record=record)
+
+
+def unrecorded(spec: ServerSpec, view: View) -> Ensured:
+    """Return the answer for a server of another user: it is used, and can't be recorded."""
+    said = view.recognised
+    return Ensured(
+        action="already-running",
+        port=view.port,
+        url=spec.url(view.port),
+        pid=None,
+        listener_pid=None,
+        log_file=None,
+        urls=said.urls if said else (),
+        adopted=True,
+        stand_in=bool(said and said.stand_in),
+        command=(),
+        worktree=None,
+        branch=None,
+        warnings=(f"The {spec.title} belongs to another user, and can't be stopped from here.",),
     )
 
 

@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from devservers.spec import ServerSpec
     from devservers.record import ServerRecord
+    from devservers.spec import ServerSpec
 
 FORM = "devservers receipt 1"
 PLACE = "devservers"

@@ -111,7 +111,7 @@ class _Ensuring:
             self.blocked = not held
             if self.blocked:
                 return None
-            seen = _adopted_if_silent(spec, look(spec, deadline=deadline))
+            seen = adoption.recorded_if_silent(spec, look(spec, deadline=deadline))
             if self._is_pending(seen) and seen.record:
                 return None if self.terms.wait else answer(spec, "starting", seen.record)
             if seen.verdict in PENDING:  # it serves another port, and never will its own
@@ -149,47 +149,17 @@ def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
     return answer(spec, action, record, warnings=warnings)._replace(pids_killed=killed)
 
 
-def _adopted_if_silent(spec: ServerSpec, view: View) -> View:
-    """Record an adoptable server that doesn't answer, so that it is waited for like any other."""
-    if view.verdict is not Verdict.ADOPTABLE or is_answer(spec, view.http_status):
-        return view
-    record = adoption.record_of(spec, view)
-    if record is None:
-        return view
-    state.write(spec.pid_file, record)
-    return view._replace(verdict=Verdict.UNRESPONSIVE, record=record)
-
-
 def _take_over(spec: ServerSpec, view: View) -> Ensured:
     """Record a running server that is not recorded as it is, and bring it in line with the spec."""
     record = adoption.record_of(spec, view)
     if record is None:
-        return _unrecorded(spec, view)
+        return adoption.unrecorded(spec, view)
     changes = spec.reconcile(record.port, record.urls)
     record = record._replace(urls=changes.urls)
     if record != view.record or state.read_pid(spec.pid_file) != record.process.pid:
         state.write(spec.pid_file, record)
     done = answer(spec, "already-running", record, warnings=changes.warnings)
     return done._replace(added=changes.added)
-
-
-def _unrecorded(spec: ServerSpec, view: View) -> Ensured:
-    said = view.recognised
-    return Ensured(
-        action="already-running",
-        port=view.port,
-        url=spec.url(view.port),
-        pid=None,
-        listener_pid=None,
-        log_file=None,
-        urls=said.urls if said else (),
-        adopted=True,
-        stand_in=bool(said and said.stand_in),
-        command=(),
-        worktree=None,
-        branch=None,
-        warnings=(f"The {spec.title} belongs to another user, and can't be stopped from here.",),
-    )
 
 
 def _answers_soon(spec: ServerSpec, view: View, deadline: float) -> bool:

@@ -77,6 +77,7 @@ MAY_IMPORT = {
 # What has results of its own also has its own rendering, which knows their types.
 ALSO = {
     "record": {"identity"},
+    "spec": {"identity"},
     "rendering_hooks": {"rendering", "githooks"},
     "rendering_dev": {"rendering", "tables", "assignment", "pool"},
     "rendering_fleet": {
