@@ -73,7 +73,8 @@ class NextWorld(World):
         nextjs: Mapping[str, object] | None = None,
         **inngest: object,
     ) -> None:
-        own = {"port": self.port, "pidFile": str(self.pid_file)}
+        own: dict[str, object] = {"port": self.port, "pidFile": str(self.pid_file)}
+        own["args"] = ["--poll-interval", "0.5"]  # of the stand-in, which asks every 5 s else
         command = [sys.executable, "-I", "-S", str(FAKE_NEXT), *self.behaviours, "{port}"]
         data = {
             "nextjs": {"ports": self.pool, "command": command, **(nextjs or {})},

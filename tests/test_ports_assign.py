@@ -203,6 +203,7 @@ def test_the_pool_used_up_names_every_port_and_its_holder(tmp_path: Path) -> Non
         assert world.call("nextjs.stop", cwd=world.b)["action"] == "not-running"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_twenty_times_ten_worktrees_ask_at_once_and_no_two_get_the_same(tmp_path: Path) -> None:
     rounds = int(os.environ.get("DEVSERVERS_TEST_ROUNDS", "20"))
