@@ -4,14 +4,17 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from devservers import rendering
 from devservers.errors import DevServerError
 from devservers.rendering import Rendered
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+TERMINATED = 143  # 128 + SIGTERM
 
 
 def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> int:
@@ -22,6 +25,10 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # an ASCII terminal, a path that is no UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
+    # A caller that is told to end undoes what it has begun, as after ^C. One that is killed, or
+    # whose terminal goes, leaves that to the next call.
+    with contextlib.suppress(ValueError):  # not the main thread: whoever has it decides
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         rendered = make()
     except DevServerError as error:
@@ -31,7 +38,7 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
         data = {"action": "error", "error": interrupted}
         rendered = Rendered(data, ("Interrupted.",), exit_code=INTERRUPTED)
     except BrokenPipeError:  # logs, into a pager that was left
-        _close_stdout()
+        _silence(sys.stdout)
         return 0
     except Exception as error:  # a defect of ours: JSON callers get their object all the same
         if not as_json:
@@ -47,32 +54,36 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
     return rendered.exit_code
 
 
+def _terminate(_signal: int, _frame: object) -> None:
+    raise SystemExit(TERMINATED)
+
+
 def say(text: str) -> None:
-    """Tell people something on stderr, while a command goes on; a closed stderr is no reason to
-    stop.
-    """
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+    """Tell people something on stderr, while a command goes on; one that is closed ends nothing."""
+    _write(sys.stderr, f"{text}\n")
 
 
 def _print(rendered: Rendered, *, as_json: bool) -> None:
-    """Print to whatever of stdout and stderr is open; whoever closed one does not want it."""
     failed = rendered.data.get("action") == "error"
     lines = (json.dumps(rendered.data),) if as_json else rendered.lines
-    if failed and not as_json:
-        say("\n".join(lines))
-    elif sys.stdout is not None and lines:
-        try:
-            sys.stdout.write("".join(f"{line}\n" for line in lines))
-            sys.stdout.flush()
-        except OSError:
-            _close_stdout()
+    stream = sys.stderr if failed and not as_json else sys.stdout
+    _write(stream, "".join(f"{line}\n" for line in lines))
     for warning in rendered.warnings:
         say(f"warning: {warning}")
 
 
-def _close_stdout() -> None:
-    """Let what is still buffered for a reader who has gone vanish silently."""
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write to whatever is open; whoever closed it doesn't want it."""
+    try:
+        if stream is not None and text:
+            stream.write(text)
+            stream.flush()
+    except (OSError, ValueError):
+        _silence(stream)
+
+
+def _silence(stream: TextIO | None) -> None:
+    """Let what is still buffered vanish: the interpreter's last flush would fail, and say so."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
