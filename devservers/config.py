@@ -96,6 +96,9 @@ def read(file: Path) -> Config:
     }
     given = frozenset(f"{name}.{key}" for name in data for key in data[name])
     config = Config(**sections, source=file, given=given)
+    if config.inngest.log_file == config.inngest.pid_file:
+        shown = _shown(config.inngest.log_file)
+        _reject(file, f"inngest.logFile is {shown}; it must not be the same as inngest.pidFile")
     if config.inngest.port in config.nextjs.ports:
         key = "nextjs.ports" if "inngest.port" not in given else "inngest.port"
         _reject(
@@ -220,6 +223,15 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _path(value: Any) -> str:
+    text = _text(value)
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        raise _NotAllowedError("it must be a path; nobody here has that home folder") from None
+    return text
+
+
 def _words(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise _NotAllowedError("it must be a list of texts, one a word of the command line")
@@ -239,7 +251,7 @@ def _args(value: Any) -> tuple[str, ...]:
     words = _words(value)
     owned = {"--port": "inngest.port", "-p": "inngest.port", "--host": "inngest.host"}
     for word in words:
-        key = owned.get(word.partition("=")[0])
+        key = owned.get("-p" if word[:2] == "-p" else word.partition("=")[0])
         if key:
             raise _NotAllowedError(f"use {key} instead", word)
     return words
@@ -275,8 +287,8 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "nextjs.command": _command,
     "inngest.enabled": _flag,
     "inngest.port": _port,
-    "inngest.pidFile": _text,
-    "inngest.logFile": _text,
+    "inngest.pidFile": _path,
+    "inngest.logFile": _path,
     "inngest.logMaxBytes": _size,
     "inngest.command": _command,
     "inngest.args": _args,

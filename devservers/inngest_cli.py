@@ -107,13 +107,15 @@ def find_cli(
 
     path = env.get("PATH", os.defpath)
     if settings.command:
-        found = shutil.which(settings.command[0], path=path)
-        if found or (worktree.main / settings.command[0]).is_file():
-            return settings.command
+        first, *rest = settings.command
+        # With a slash it is relative to where the server runs, whoever asks from wherever.
+        program = str(worktree.main / first) if os.path.dirname(first) else first  # noqa: PTH120
+        if shutil.which(program, path=path):
+            return (program if os.path.dirname(first) else first, *rest)  # noqa: PTH120
         raise CliNotFoundError(
-            f"inngest.command names {settings.command[0]!r}, which can't be run.",
+            f"inngest.command names {first!r}, which can't be run.",
             hint="Correct inngest.command in the configuration, or remove it.",
-            details={"lookedFor": [settings.command[0]]},
+            details={"lookedFor": [program]},
         )
     looked: list[str] = []
     for folder in dict.fromkeys((worktree.root, worktree.main)):
@@ -123,8 +125,8 @@ def find_cli(
             return (local,)
     for name, words in LAUNCHERS:
         looked.append(f"{name} on the PATH")
-        if program := shutil.which(name, path=path):
-            return (program, *words)
+        if found := shutil.which(name, path=path):
+            return (found, *words)
     raise CliNotFoundError(
         f"No inngest-cli was found. Looked for: {', '.join(looked)}.",
         hint=f"Install it: `{INSTALL}`, or `pnpm add -D inngest-cli` and `pnpm approve-builds`. "

@@ -118,6 +118,8 @@ def status(result: Status, title: str, task: str, *, watches: bool) -> Rendered:
         if watches:
             lines.append(f"  watching {_listed(ports_of(result.urls)) or 'no ports'}")
         lines += [f"  {line}" for line in result.lines]
+    elif result.state == "foreign":
+        lines.append(f"  port {result.port}; stop who holds it, or: `inv {task}.ensure --force`")
     elif result.state != "disabled":
         lines.append(f"  port {result.port}; start it: `inv {task}.ensure`")
     lines += [f"  held by {_holder(holder)}" for holder in result.holders]

@@ -101,6 +101,9 @@ WRONG: list[tuple[str, object, str, str]] = [
     ("inngest.args", ["--port", "1"], '"--port"', "use inngest.port instead"),
     ("inngest.args", ["--port=1"], '"--port=1"', "use inngest.port instead"),
     ("inngest.args", ["-p", "1"], '"-p"', "use inngest.port instead"),
+    ("inngest.args", ["-p1"], '"-p1"', "use inngest.port instead"),
+    ("inngest.pidFile", "~nobody-of-this-name/x", '"~nobody-of-this-name/x"', "home folder"),
+    ("inngest.logFile", DEFAULTS["inngest.pidFile"], '"/tmp/flowt-', "the same as inngest.pidFile"),
     ("inngest.args", ["--host=::"], '"--host=::"', "use inngest.host instead"),
     ("inngest.path", "api/inngest", '"api/inngest"', URL_PATH),
     ("inngest.path", "", '""', URL_PATH),
@@ -477,6 +480,12 @@ def test_a_valid_configuration_means_what_it_says_and_round_trips(
 ) -> None:
     pool = data.get("nextjs", {}).get("ports", POOL)
     if data.get("inngest", {}).get("port", 8288) in pool:
+        return
+    files = {
+        **DEFAULTS,
+        **{f"inngest.{key}": value for key, value in data.get("inngest", {}).items()},
+    }
+    if files["inngest.logFile"] == files["inngest.pidFile"]:
         return
     found = config.read(write(tmp_path, data))
     for section, keys in data.items():

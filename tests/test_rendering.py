@@ -354,7 +354,8 @@ def test_where_nothing_runs_people_are_told_how_to_start_it(state: str) -> None:
     text = said(status(NOT_RUNNING._replace(state=state)).lines)
     assert "not running" in text
     assert "port 8288" in text
-    assert "`inv inngest.ensure`" in text
+    assert ("`inv inngest.ensure`" in text) == (state != "foreign")
+    assert ("`inv inngest.ensure --force`" in text) == (state == "foreign")
     assert "http://" not in text
 
 
