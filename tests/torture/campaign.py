@@ -1,0 +1,62 @@
+"""The torture test: `inv torture --minutes=N [--seed=S]`. Episode after episode, until time is up.
+
+The seed names the first episode; each next has the next number. Every episode has a world of its
+own: loopback, its own ports, files and home. What it started is ended by identity, ^C included.
+"""
+
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from support import World, claimed_ports, make_repository
+from torture.episode import Episode
+
+STORY = 60  # lines of it that a failure shows
+LOG = 4000  # characters of the server's log
+
+
+def main(minutes: float, seed: int) -> int:
+    """Run for so long, one episode at least; return the exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it is cleaned up as on ^C
+    seed = seed or random.SystemRandom().randrange(1, 1_000_000)
+    began = time.monotonic()
+    episodes = rounds = 0
+    while not episodes or time.monotonic() - began < minutes * 60:
+        try:
+            rounds += run(seed + episodes)
+        except Exception:  # noqa: BLE001 - told by run
+            return 1
+        episodes += 1
+        if sys.stderr.isatty():
+            say(f"\r{episodes} episodes, {rounds} rounds ", end="")
+    spent = (time.monotonic() - began) / 60
+    say(f"{episodes} episodes, {rounds} rounds in {spent:.1f} minutes, from seed {seed}: all held.")
+    return 0
+
+
+def run(seed: int) -> int:
+    """Run one episode and return the number of its rounds; tell its story if it fails."""
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder, claimed_ports() as port:
+        home = Path(folder).resolve()
+        world = World(home, port, make_repository(home / "seed"))
+        episode = None
+        try:
+            episode = Episode(world, seed)
+            return episode.run()
+        except Exception as error:
+            story = episode.story[-STORY:] if episode else []
+            say("\n".join(story), f"\nThe log ends with:\n{world.log_text()[-LOG:]}")
+            say(f"{type(error).__name__}: {error}")
+            say(f"Once more: inv torture --minutes=0 --seed={seed}")
+            raise
+        finally:
+            world.processes.end()
+
+
+def say(*words: str, end: str = "\n") -> None:
+    """Tell it at once."""
+    sys.stderr.write(" ".join(words) + end)
+    sys.stderr.flush()
