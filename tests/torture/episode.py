@@ -15,7 +15,7 @@ from torture import outside
 from torture.outside import CALL, Witness
 
 CALLS = ("ensure", "ensure", "ensure", "ensure", "status", "status", "stop", "restart")
-GENTLE = ("", "hidden", "setsid", "unmarked", "slow=0.3", "late=0.4", "noise", "moves-once")
+GENTLE = ("", "hidden", "setsid", "unmarked", "slow=0.8", "late=0.4", "noise", "moves-once")
 ROUGH = (*GENTLE, "deaf", "fork-on-term", "exit=1", "hang", "mute")
 BOUND = 90.0  # seconds for a round, in which everything takes its own time-out
 MOST_KEPT = 4000  # characters of an output, in the story
