@@ -61,6 +61,7 @@ class Episode:
         self.ended = self.crashed = False  # something ends servers in this round; kills in any
         self.folders = [world.main, world.a, world.b]
         self.witnesses = [Witness(world, 0)]
+        self.by_hand: list[psutil.Process] = []
 
     def run(self) -> int:
         """Go through it; return the number of rounds. A violation is an AssertionError."""
@@ -161,7 +162,7 @@ class Episode:
             return done
         allowed = {"status": {0, 3, 4}, "stop": {0}}.get(call.task, {0})
         if self.rough and call.task in {"ensure", "restart"}:
-            allowed = {0, 13, 14, 15} | ({12} if len(self.witnesses) > 1 else set())
+            allowed = {0, 13, 14, 15} | ({12} if self.witnesses[1:] or self.by_hand else set())
         assert done.code in allowed, (f"{call.task} may give {allowed}", done)
         assert "Traceback" not in done.err, done
         if done.json.get("action") == "error":
@@ -176,8 +177,10 @@ class Episode:
         holders = outside.listeners(self.world)
         if self.ended:  # it may be gone by now
             known = {process.pid for process in outside.ours(self.world, self.witnesses)}
-            for pid in {answer["pid"], answer["listenerPid"]} - known:
-                until(lambda pid=pid: not is_running(pid), 5)  # one that ends has no environment
+            unknown = {answer["pid"], answer["listenerPid"]} - known
+            with contextlib.suppress(AssertionError):  # one that ends has no environment
+                until(lambda: not any(map(is_running, unknown)), 5)
+            assert not any(map(is_running, unknown)), ("named a stranger", answer)
             return
         assert [holder.pid for holder in holders] == [answer["listenerPid"]], (answer, holders)
         assert outside.belongs(holders[0], int(str(answer["pid"]))), (answer, holders)
@@ -218,6 +221,15 @@ class Episode:
             witness.leave()
         return str([witness.child.pid for witness in here])
 
+    def start_by_hand(self, _: float) -> str:
+        """Start a server of the same kind without the package; it may be adopted, and stopped."""
+        words = [*self.world.fake(), "dev", "--port", str(self.world.port)]
+        child = self.world.processes.popen(
+            words, env=self.world.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.by_hand.append(psutil.Process(child.pid))
+        return f"pid {child.pid}"
+
     def lose_file(self, where: float) -> str:
         """Remove the pid file, the record, or both."""
         files = (self.world.pid_file, self.world.record_file)
@@ -225,6 +237,13 @@ class Episode:
         for file in lost:
             file.unlink(missing_ok=True)
         return str([file.name for file in lost])
+
+    def crash(self, where: float) -> str:
+        """SIGKILL all callers and a server's process, and lose what was written of it."""
+        self.calls = [call._replace(killed_at=time.monotonic()) for call in self.calls]
+        for call in self.calls:
+            call.child.kill()
+        return f"{len(self.calls)} callers, {self.kill_server(where)}, {self.lose_file(0.99)}"
 
     def forge_file(self, _: float) -> str:
         """Let pid file and record name a bystander, as if a pid had been used again."""
@@ -245,6 +264,9 @@ class Episode:
         """
         self.tell("order again")
         self.stranger_leaves()
+        for process in {*self.by_hand} - {*outside.listeners(self.world)}:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it went to another port
+                process.kill()
         self.world.behave()
         done = self.now("ensure", timeout=5 if self.rough else 30)
         if done.code == 14:
@@ -282,7 +304,9 @@ DEEDS = {
     "freeze server": Episode.freeze_server,
     "stranger comes": Episode.stranger,
     "strangers leave": Episode.stranger_leaves,
+    "start by hand": Episode.start_by_hand,
     "lose file": Episode.lose_file,
+    "crash": Episode.crash,
     "forge file": Episode.forge_file,
 }
 
