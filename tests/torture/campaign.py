@@ -4,11 +4,13 @@ The seed names the first episode; each next has the next number. Every episode h
 own: loopback, its own ports, files and home. What it started is ended by identity, ^C included.
 """
 
+import contextlib
 import random
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from support import World, claimed_ports, make_repository
@@ -39,8 +41,9 @@ def main(minutes: float, seed: int) -> int:
 
 def run(seed: int) -> int:
     """Run one episode and return the number of its rounds; tell its story if it fails."""
-    with tempfile.TemporaryDirectory(prefix="torture-") as folder, claimed_ports() as port:
-        home = Path(folder).resolve()
+    with claimed_ports() as port:
+        folder = tempfile.TemporaryDirectory(prefix="torture-")
+        home = Path(folder.name).resolve()
         world = World(home, port, make_repository(home / "seed"))
         episode = None
         try:
@@ -53,7 +56,19 @@ def run(seed: int) -> int:
             say(f"Once more: inv torture --minutes=0 --seed={seed}")
             raise
         finally:
-            world.processes.end()
+            with undisturbed():
+                world.processes.end()
+                folder.cleanup()
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let a second ^C wait, so that nothing is left."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def say(*words: str, end: str = "\n") -> None:

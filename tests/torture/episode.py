@@ -15,8 +15,9 @@ from torture import outside
 from torture.outside import CALL, Witness
 
 CALLS = ("ensure", "ensure", "ensure", "ensure", "status", "status", "stop", "restart")
-GENTLE = ("", "hidden", "setsid", "unmarked", "slow=0.8", "late=0.4", "noise", "moves-once")
-ROUGH = (*GENTLE, "deaf", "fork-on-term", "exit=1", "hang", "mute")
+SHAPES = ("", "hidden", "setsid", "unmarked")  # the last only where no launcher is killed
+MANNERS = ("", "slow=0.8", "late=0.4", "noise", "moves-once")
+BAD_MANNERS = ("slow=0.8", "deaf", "fork-on-term", "exit=1", "hang", "mute")
 BOUND = 90.0  # seconds for a round, in which everything takes its own time-out
 MOST_KEPT = 4000  # characters of an output, in the story
 
@@ -91,11 +92,12 @@ class Episode:
 
     def round(self) -> None:
         """Let it happen, and check what can be checked without an end to it."""
-        behaviour = self.rng.choice(ROUGH if self.rough else GENTLE)
-        once = f"={self.world.folder / 'moved'}" if behaviour == "moves-once" else ""
-        self.world.behave(*([behaviour + once] if behaviour else []))
+        shape = self.rng.choice(SHAPES[:-1] if self.rough else SHAPES)
+        manner = self.rng.choice((*MANNERS, *BAD_MANNERS) if self.rough else MANNERS)
+        once = f"={self.world.folder / 'moved'}" if manner == "moves-once" else ""
+        self.world.behave(*filter(None, (shape, manner + once)))
         steps = self.plan()
-        self.tell(f"round, {'rough' if self.rough else 'gentle'}, launcher {behaviour!r}")
+        self.tell(f"round, {'rough' if self.rough else 'gentle'}, launcher {shape!r} {manner!r}")
         self.ended = self.rough or any(step.do in {"stop", "restart"} for step in steps)
         self.crashed |= self.rough or any(step.killed and step.do in CALLS for step in steps)
         begun = time.monotonic()
@@ -239,11 +241,13 @@ class Episode:
         return str([file.name for file in lost])
 
     def crash(self, where: float) -> str:
-        """SIGKILL all callers and a server's process, and lose what was written of it."""
+        """SIGKILL all callers, lose what was written, and maybe SIGKILL a server's process."""
         self.calls = [call._replace(killed_at=time.monotonic()) for call in self.calls]
         for call in self.calls:
             call.child.kill()
-        return f"{len(self.calls)} callers, {self.kill_server(where)}, {self.lose_file(0.99)}"
+        lost = self.lose_file(0.99)
+        hit = self.kill_server(where * 2) if where < 0.5 else "no server"
+        return f"{len(self.calls)} callers, {lost}, {hit}"
 
     def forge_file(self, _: float) -> str:
         """Let pid file and record name a bystander, as if a pid had been used again."""
