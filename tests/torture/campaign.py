@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from support import World, claimed_ports, make_repository
-from torture.episode import Episode
+from torture.episode import ROUNDS, Episode
 
 STORY = 60  # lines of it that a failure shows
 LOG = 4000  # characters of the server's log
@@ -39,7 +39,7 @@ def main(minutes: float, seed: int) -> int:
     return 0
 
 
-def run(seed: int) -> int:
+def run(seed: int, most: int = ROUNDS) -> int:
     """Run one episode and return the number of its rounds; tell its story if it fails."""
     with claimed_ports() as port:
         folder = tempfile.TemporaryDirectory(prefix="torture-")
@@ -48,7 +48,7 @@ def run(seed: int) -> int:
         episode = None
         try:
             episode = Episode(world, seed)
-            return episode.run()
+            return episode.run(most)
         except Exception as error:
             story = episode.story[-STORY:] if episode else []
             say("\n".join(story), f"\nThe log ends with:\n{world.log_text()[-LOG:]}")

@@ -18,6 +18,7 @@ CALLS = ("ensure", "ensure", "ensure", "ensure", "status", "status", "stop", "re
 SHAPES = ("", "hidden", "setsid", "unmarked")  # the last only where no launcher is killed
 MANNERS = ("", "slow=0.8", "late=0.4", "noise", "moves-once")
 BAD_MANNERS = ("slow=0.8", "deaf", "fork-on-term", "exit=1", "hang", "mute")
+ROUNDS = 4  # at most
 BOUND = 90.0  # seconds for a round, in which everything takes its own time-out
 MOST_KEPT = 4000  # characters of an output, in the story
 
@@ -64,9 +65,9 @@ class Episode:
         self.witnesses = [Witness(world, 0)]
         self.by_hand: list[psutil.Process] = []
 
-    def run(self) -> int:
+    def run(self, most: int) -> int:
         """Go through it; return the number of rounds. A violation is an AssertionError."""
-        rounds = self.rng.randint(1, 4)
+        rounds = min(self.rng.randint(1, ROUNDS), most)
         for _ in range(rounds):
             self.round()
         self.converge()
