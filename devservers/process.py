@@ -95,8 +95,8 @@ def has_marker(pid: int, marker: str) -> bool:
 def family(roots: Iterable[Identity], marker: str) -> tuple[Identity, ...]:
     """Return every live process that is proved to belong to a server, roots first.
 
-    That is: each root that is alive, the session that it leads, whoever carries `marker`, and all
-    descendants of those. A session whose leader is gone proves nothing (its number may be used
+    That is: each root that is alive, whoever carries `marker`, the sessions that those lead, and
+    all descendants of these. A session whose leader is gone proves nothing (its number may be used
     again); its members carry the marker. The calling process is never among them, nor is one of
     its ancestors for its marker alone.
     """
@@ -104,8 +104,9 @@ def family(roots: Iterable[Identity], marker: str) -> tuple[Identity, ...]:
     live = [root.pid for root in roots if _is_in(table, root)]
     own = _ancestry(table)
     found = dict.fromkeys(live)
-    found.update(dict.fromkeys(pid for pid, row in table.items() if row.session in live))
     found.update(dict.fromkeys(pid for pid in table if pid not in own and has_marker(pid, marker)))
+    leaders = set(found)
+    found.update(dict.fromkeys(pid for pid, row in table.items() if row.session in leaders))
     children: dict[int, list[int]] = {}
     for pid, row in table.items():
         children.setdefault(row.parent, []).append(pid)
