@@ -8,7 +8,7 @@ import pytest
 
 from support import World, accepts, until
 
-POINTS = int(os.environ.get("DEVSERVERS_KILL_POINTS", "9"))  # more, for a thorough run
+POINTS = int(os.environ.get("DEVSERVERS_KILL_POINTS", "6"))  # more, for a thorough run
 COLD_START = 0.45  # seconds, about; the points lie between nothing and this
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from devservers import logs
 
 SAME_FILE = settings(
-    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 # Few different bytes, so that newlines and broken UTF-8 come often.
 CONTENT = st.lists(

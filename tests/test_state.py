@@ -389,7 +389,7 @@ ANY_JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(
     data=st.binary()
     | ANY_JSON.map(lambda value: json.dumps(value).encode())
@@ -405,7 +405,7 @@ def test_any_bytes_are_no_record_or_a_sane_one(data: bytes) -> None:
     assert record is None or is_sane(record)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(key=st.sampled_from([*written(), "listener.pid", "listener.fd"]), value=ANY_JSON)
 @example(key="pid", value=0)
 @example(key="pid", value=1)
