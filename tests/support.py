@@ -101,6 +101,7 @@ class Processes:
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
+        self.marks = [(TEST_MARK, mark)]
         self.spawned: list[subprocess.Popen[bytes]] = []
 
     def popen(self, words: list[str], **options: Any) -> "subprocess.Popen[bytes]":
@@ -123,7 +124,7 @@ class Processes:
         own = {child.pid for child in self.spawned}
         strays: dict[psutil.Process, str] = {}
         for _ in range(5):  # whoever is killed may have forked just before
-            found = self.carrying(TEST_MARK, self.mark)
+            found = [one for name, value in self.marks for one in self.carrying(name, value)]
             strays |= {process: describe(process) for process in found if process.pid not in own}
             for process in found:
                 with contextlib.suppress(psutil.Error):
@@ -189,6 +190,8 @@ class World:
         self.lock_file = folder / "state" / "inngest.pid.lock"
         self.bin = folder / "bin"
         self.processes = Processes(str(folder))
+        # What a tool started that passes no environment on still carries the package's own mark.
+        self.processes.marks.append(("DEVSERVERS_SERVER", f"inngest:{self.pid_file}"))
         self.started: Any = None  # what ensure answered, in a world that began with it
         self.leaves_server = False  # a test that means to leave one running says so
         for name in ("state", "home", "bin", "tmp"):
