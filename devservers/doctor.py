@@ -72,8 +72,10 @@ def _general(env: Mapping[str, str]) -> Iterator[Check]:
 def _config(settings: Config) -> Check:
     if settings.source is None:
         return Check("config", ok=True, detail=f"no {config.RELATIVE_PATH}: defaults throughout")
+    # Names only: a command or an argument may hold a secret.
     given = ", ".join(sorted(settings.given)) or "nothing"
-    return Check("config", ok=True, detail=f"{settings.source} sets {given}; the rest is default")
+    rest = ", ".join(key for key in config.key_names() if key not in settings.given)
+    return Check("config", ok=True, detail=f"{settings.source} sets {given}; default are {rest}")
 
 
 def _package() -> Check:

@@ -16,7 +16,6 @@ from devservers.spec import ServerSpec
 from devservers.verdict import Verdict, look
 
 SIGNALLED = 128  # a shell adds the signal's number
-STDERR = 2  # the descriptor
 
 
 def run(
