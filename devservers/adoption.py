@@ -2,10 +2,9 @@
 
 import time
 
-from devservers import ports, process, state
+from devservers import ports, process, state, whereabouts
 from devservers.identity import Socket
 from devservers.record import ServerRecord
-from devservers.result import Ensured
 from devservers.spec import ServerSpec
 from devservers.verdict import Verdict, View, is_answer
 
@@ -14,7 +13,7 @@ def record_of(spec: ServerSpec, view: View) -> ServerRecord | None:
     """Return the record that a running server should have; None if it can't have one.
 
     That is the record on disk where it still fits, brought up to date; else what the listener
-    tells of itself. A server of another user can't be recorded: its processes can't be seen.
+    tells of itself.
     """
     if view.listener is None:
         return None
@@ -61,26 +60,6 @@ def recorded_if_silent(spec: ServerSpec, view: View) -> View:
     return view._replace(verdict=Verdict.UNRESPONSIVE, record=record)
 
 
-def unrecorded(spec: ServerSpec, view: View) -> Ensured:
-    """Return the answer for a server of another user: it is used, and can't be recorded."""
-    said = view.recognised
-    return Ensured(
-        action="already-running",
-        port=view.port,
-        url=spec.url(view.port),
-        pid=None,
-        listener_pid=None,
-        log_file=None,
-        urls=said.urls if said else (),
-        adopted=True,
-        stand_in=bool(said and said.stand_in),
-        command=(),
-        worktree=None,
-        branch=None,
-        warnings=(f"The {spec.title} belongs to another user, and can't be stopped from here.",),
-    )
-
-
 def _own_log(spec: ServerSpec, pid: int) -> str | None:
     """Return where a server of ours, whose record is lost, writes; None for anybody else's."""
-    return process.output_file(pid) if process.has_marker(pid, spec.marker) else None
+    return whereabouts.output_file(pid) if process.has_marker(pid, spec.marker) else None

@@ -240,7 +240,7 @@ def _run(
     name, value = MARKER, f"doctor:{os.getpid()}"
     try:
         return subprocess.run(  # noqa: S603 - a program of the user's own choice
-            argv,
+            process.naming_its_session(argv),
             env={**env, name: value},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
@@ -255,7 +255,9 @@ def _run(
     except OSError as error:
         return subprocess.CompletedProcess(argv, -1, stdout=str(error.strerror or error))
     except subprocess.TimeoutExpired:
-        process.stop(process.family((), f"{name}={value}"), 1.0)  # what npx started outlives npx
+        process.stop(
+            process.family((), f"{name}={value}").members, 1.0
+        )  # what npx started outlives npx
         return None
 
 

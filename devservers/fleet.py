@@ -44,7 +44,9 @@ class Row(NamedTuple):
     """None if it has none yet."""
     nextjs: Status
     served: bool | None
-    """Whether events run in its app; None where no Inngest server answers."""
+    """Whether events run in its app; None where no Inngest server answers, or it uses another."""
+    shares: bool
+    """It uses the same Inngest server as the worktree that asks."""
 
 
 class Overview(NamedTuple):
@@ -87,6 +89,7 @@ def overview(settings: Config, here: Worktree) -> Overview:
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only where it is needed
 
     deadline = time.monotonic() + PATIENCE
+    ours = inngest.identity(settings, here)
     sockets = ports.listening()  # once: this is the question whose cost grows with the machine
     trees = worktree.every(here)
     with ThreadPoolExecutor(len(trees) + 3) as pool:
@@ -101,11 +104,14 @@ def overview(settings: Config, here: Worktree) -> Overview:
                 branch=tree.branch,
                 commit=commits.result().get(tree.root),
                 current=tree.root == here.root,
-                port=port,
-                nextjs=status,
-                served=None if served is None else status.running and port in served,
+                port=look.port,
+                nextjs=look.status,
+                served=look.status.running and look.port in served
+                if served is not None and look.inngest == ours
+                else None,
+                shares=look.inngest == ours,
             )
-            for tree, (port, status) in zip(trees, found, strict=True)
+            for tree, look in zip(trees, found, strict=True)
         )
         return Overview(machine.result(), rows)
 
@@ -149,16 +155,25 @@ def down(settings: Config, here: Worktree, *, everything: bool, grace: float) ->
     return Down(mine, server.stop(inngest.spec(settings, here), grace=grace), users)
 
 
-def _look(tree: Worktree, sockets: Iterable[Socket], deadline: float) -> tuple[int | None, Status]:
-    """Return a worktree's port and the status of its server; what fails is said as a warning."""
+class _Look(NamedTuple):
+    port: int | None
+    status: Status
+    inngest: tuple[str, int] | None
+    """Which Inngest server it uses."""
+
+
+def _look(tree: Worktree, sockets: Iterable[Socket], deadline: float) -> _Look:
+    """Return what is true of a worktree's server; what fails is said as a warning."""
     try:
         settings = config.load(tree.root, tree.main)
         port = nextjs.known_port(settings, tree, sockets)
         spec = nextjs.spec(settings, tree, claim=False, port=port or 0)
-        return port, report.status(spec, deadline) if port else _none(report.disabled(spec))
+        status = report.status(spec, deadline) if port else _none(report.disabled(spec))
+        return _Look(port, status, inngest.identity(settings, tree))
     except DevServerError as error:
         spec = nextjs.spec(Config(), tree, claim=False, port=0)
-        return None, _none(report.disabled(spec))._replace(warnings=(error.message,))
+        status = _none(report.disabled(spec))._replace(warnings=(error.message,))
+        return _Look(None, status, None)
 
 
 def _none(status: Status) -> Status:
@@ -213,6 +228,6 @@ def _users(settings: Config, here: Worktree) -> tuple[User, ...]:
                 str(tree.root) if tree else None, tree.branch if tree else None, port
             )
     for row in overview(settings, here).rows:
-        if row.port and row.nextjs.running and not row.current:
+        if row.port and row.nextjs.running and row.shares and not row.current:
             found.setdefault(row.port, User(row.worktree, row.branch, row.port))
     return tuple(found.values())

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from devservers import launch, ports, process, state, trouble
+from devservers import launch, ports, proc, process, state, trouble
 from devservers.errors import PortInUseError, ServerExitedError
 from devservers.record import ServerRecord
 from devservers.server import LOCK_TIMEOUT, STOP_GRACE, locked
 from devservers.spec import ServerSpec
-from devservers.verdict import Verdict, look
+from devservers.verdict import Verdict, family, look
 
 SIGNALLED = 128  # a shell adds the signal's number
 
@@ -62,8 +62,7 @@ def _checked(spec: ServerSpec) -> tuple[str, ...]:
             details={"port": view.port, "holders": [ports.holder(pid)]},
         )
     launch.end(spec, (), STOP_GRACE)  # what a killed caller started and never recorded
-    if not ports.is_free(spec.port, spec.host):
-        raise trouble.port_in_use(spec, spec.port)
+    launch.check_free(spec, time.monotonic() + launch.FREE_TIMEOUT)
     return spec.command()
 
 
@@ -71,7 +70,9 @@ def _spawn(
     spec: ServerSpec, argv: tuple[str, ...], output: int | None
 ) -> "subprocess.Popen[bytes]":
     name, _, value = spec.marker.partition("=")
-    env = {**spec.env, name: value}
+    # It stays in the session of the caller's terminal, so that ^C reaches it.
+    session = {proc.SESSION: str(os.getsid(0))} if hasattr(os, "getsid") else {}
+    env = {**spec.env, **session, name: value}
     try:
         return subprocess.Popen(argv, cwd=spec.cwd, env=env, stdout=output)  # noqa: S603
     except OSError as error:
@@ -106,7 +107,7 @@ def _record(
 def _tidy(spec: ServerSpec, record: ServerRecord | None, child: "subprocess.Popen[bytes]") -> None:
     """End what a launcher left behind, and forget it."""
     roots = (record.process,) if record else ()
-    if child.poll() is None or process.family(roots, spec.marker):
+    if child.poll() is None or family(spec, roots, spec.port).members:
         launch.end(spec, roots, STOP_GRACE)
     child.wait()
     now = state.read(spec.pid_file)  # an ensure may have added the listener to the record

@@ -61,6 +61,14 @@ def spec(
     )
 
 
+def identity(config: Config, worktree: Worktree) -> tuple[str, int] | None:
+    """Return what tells the server that a worktree uses from others; None where it uses none."""
+    settings = config.inngest
+    return (
+        (str(_absolute(settings.pid_file, worktree)), settings.port) if settings.enabled else None
+    )
+
+
 def sdk_urls(config: Config) -> tuple[str, ...]:
     """Return the endpoint of each port of the pool, as the server is told to watch them."""
     path = config.inngest.path

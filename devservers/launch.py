@@ -11,10 +11,11 @@ from devservers.identity import Identity, Socket
 from devservers.process import Ended
 from devservers.record import ServerRecord
 from devservers.spec import MARKER, ServerSpec
-from devservers.verdict import ask, is_answer, proved_listener
+from devservers.verdict import ask, family, has_strangers, is_answer, proved_listener
 
 UNDO_GRACE = 1.0  # seconds; a start that failed holds nothing that could be lost
 MOST_MOVES = 3
+FREE_TIMEOUT = 2.0  # seconds after the last exit until the port counts as not free
 MOVE_GRACE = 1.0  # seconds that a server may answer on another port before its own
 
 Notify = Callable[[str], None]
@@ -41,41 +42,81 @@ class _MovedError(Exception):
         self.port = port
 
 
-def launch(spec: ServerSpec, terms: Terms) -> ServerRecord:
+class Launched(NamedTuple):
+    """A server that was started."""
+
+    record: ServerRecord
+    pids_killed: tuple[int, ...]
+    """What earlier starts had left behind, and was ended first."""
+
+
+def launch(spec: ServerSpec, terms: Terms) -> Launched:
     """Start the server, under the caller's lock and on a port that nobody listens on.
 
-    Returns its record when the listener on the port is proved ours and answers; without
+    Returns it when the listener on the port is proved ours and answers; without
     `terms.wait` once it is spawned and recorded. On any failure, ^C included, no process, no pid
     file and no record is left. Raises CliNotFoundError, PortInUseError, ServerExitedError,
     NotReadyError, StateUnusableError.
     """
     argv = spec.command()
+    # What a killed caller started and never recorded.
+    ended = end(spec, (), UNDO_GRACE).pids
     for _ in range(MOST_MOVES):
         try:
-            return _launch_once(spec, argv, terms)
+            return Launched(_launch_once(spec, argv, terms), ended)
         except _MovedError as moved:
             port = moved.port  # its own is free again, or the next try names who holds it
     raise trouble.moves_away(spec, port, MOST_MOVES)
 
 
-def end(spec: ServerSpec, roots: Iterable[Identity], grace: float) -> Ended:
-    """End the family of `roots`, and whoever carries the spec's marker. Raises StopFailedError."""
+def end(
+    spec: ServerSpec,
+    roots: Iterable[Identity],
+    grace: float,
+    *,
+    port: int | None = None,
+    strays: bool = False,
+) -> Ended:
+    """End the server's family: of `roots`, of its mark, and of `port` (default: the spec's).
+
+    What the server opened and that has left its tree and session is left alone and named in the
+    answer, unless `strays` asks for it. Raises StopFailedError.
+    """
     roots = tuple(roots)
-    members = process.family(roots, spec.marker)
-    ended = process.stop(members, grace, lambda: process.family(roots, spec.marker))
+    found = family(spec, roots, spec.port if port is None else port)
+
+    def members() -> tuple[Identity, ...]:
+        now = family(spec, roots, spec.port if port is None else port)
+        return (*now.members, *now.strays) if strays else now.members
+
+    ended = process.stop((*found.members, *(found.strays if strays else ())), grace, members)
     if ended.survivors:
         who = ", ".join(trouble.describe_holder(ports.holder(pid)) for pid in ended.survivors)
         msg = f"The {spec.title} could not be stopped: still there is {who}."
         survivors = [ports.holder(pid) for pid in ended.survivors]
         hint = "Stop it as the user it belongs to, or as root."
         raise StopFailedError(msg, hint=hint, details={"survivors": survivors})
-    return ended
+    left = () if strays else tuple(filter(process.is_alive, found.strays))
+    return ended._replace(left=left)
+
+
+def check_free(spec: ServerSpec, deadline: float) -> None:
+    """Return once the port can be bound. Raises PortInUseError if it stays taken.
+
+    Somebody who listens is named at once; what only can't be bound is given until `deadline`.
+    """
+
+    def attempt() -> bool | None:
+        if ports.is_free(spec.port, spec.host):
+            return True
+        return False if has_strangers(spec, (), spec.port) else None
+
+    if not readiness.wait(attempt, deadline, what=str):
+        raise trouble.port_in_use(spec, spec.port)
 
 
 def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> ServerRecord:
-    end(spec, (), UNDO_GRACE)  # what a killed caller started and never recorded
-    if not ports.is_free(spec.port, spec.host):
-        raise trouble.port_in_use(spec, spec.port)
+    check_free(spec, min(terms.deadline, time.monotonic() + FREE_TIMEOUT))
     offset = _prepare_log(spec)
     child: Popen[bytes] | None = None
     try:
@@ -95,9 +136,12 @@ def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> Serve
 
 def _undo(spec: ServerSpec, child: "Popen[bytes] | None") -> None:
     root = process.identify(child.pid) if child and child.poll() is None else None
-    end(spec, (root,) if root else (), UNDO_GRACE)
-    if child:
-        child.wait()
+    try:
+        end(spec, (root,) if root else (), UNDO_GRACE)
+    finally:
+        if child:
+            child.kill()  # only one that has gone into a container of its own is still there
+            child.wait()
     state.remove(spec.pid_file, state.read(spec.pid_file))
 
 
@@ -164,11 +208,10 @@ def _prove(
             if moved.is_seen():
                 raise _MovedError(moved.port)
             return None
-        members = process.family((record.process,), spec.marker)
-        listener = proved_listener(spec.port, members)
+        roots = (record.process,)
+        listener = proved_listener(spec.port, family(spec, roots, spec.port).members)
         if listener is None:
-            known = {member.pid for member in process.family((record.process,), spec.marker)}
-            if any(found.pid not in known for found in ports.listeners(spec.port)):
+            if has_strangers(spec, roots, spec.port):
                 raise trouble.port_in_use(spec, spec.port)
             return None
         status = ask(listener.address, spec.port, spec.health_path, terms.deadline)
@@ -204,7 +247,7 @@ class MoveWatch:
         if not self.spec.moves or now < self.next_check:
             return self.moved
         self.next_check = now + MOVE_GRACE / 2
-        members = process.family((self.record.process,), self.spec.marker)
+        members = process.family((self.record.process,), self.spec.marker).members
         sockets = ports.listening(pids=[member.pid for member in members])
         serves = next((found for found in sockets if self._answers(found)), None)
         self.port = serves.port if serves else 0

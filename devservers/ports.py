@@ -12,6 +12,9 @@ from devservers.identity import Socket
 from devservers.probe import LOOPBACKS
 
 CONNECT_TIMEOUT = 0.5  # seconds; a listener with a full backlog lets a connection hang
+LOOKS = 3
+SECOND_LOOK = 0.03  # seconds
+LISTEN = "0A"  # the state in /proc/net/tcp (proc(5))
 EVERY_ADDRESS = ("0.0.0.0", "127.0.0.1", "::", "::1")  # noqa: S104 - to learn whether it is taken
 
 
@@ -36,9 +39,16 @@ def is_free(port: int, host: str | None = None) -> bool:
 def listeners(port: int, pids: Iterable[int] | None = None) -> tuple[Socket, ...]:
     """Return who listens on `port`; with `pids` only those processes are asked, which is cheaper.
 
-    Another user's listener has the pid None on Linux, and can't be seen at all on macOS.
+    Another user's listener has the pid None on Linux, and can't be seen at all on macOS. So it has
+    for a moment where a socket was opened between two steps of the question: it is asked again.
     """
-    return tuple(found for found in listening(pids) if found.port == port)
+    found: tuple[Socket, ...] = ()
+    for look in range(LOOKS):
+        time.sleep(SECOND_LOOK if look else 0)
+        found = tuple(socket for socket in listening(pids) if socket.port == port)
+        if all(socket.pid is not None for socket in found):
+            break
+    return found
 
 
 def listening(pids: Iterable[int] | None = None) -> tuple[Socket, ...]:
@@ -88,9 +98,28 @@ def holder(pid: int | None) -> dict[str, object]:
 
 
 def holders(port: int) -> tuple[dict[str, object], ...]:
-    """Describe everyone who listens on `port`, each process once."""
+    """Describe everyone who listens on `port`, each process once; of others the user at least."""
     pids = dict.fromkeys(found.pid for found in listeners(port))
-    return tuple(holder(pid) for pid in pids)
+    return tuple(holder(pid) | ({} if pid else {"user": owner(port)}) for pid in pids)
+
+
+def owner(port: int) -> str | None:
+    """Return the user whose socket listens on `port`, as the kernel's table has it (Linux)."""
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"/proc/net/{table}", encoding="ascii") as stream:
+            for fields in map(str.split, stream):
+                if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    return _user_name(int(fields[7]))
+    return None
+
+
+def _user_name(uid: int) -> str:
+    import pwd  # noqa: PLC0415 - not on Windows
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user id {uid}"
 
 
 def _socket(row: Any, pid: int | None) -> Socket | None:

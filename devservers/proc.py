@@ -7,6 +7,7 @@ import os
 import sys
 
 HAS_PROC = sys.platform == "linux"
+SESSION = "DEVSERVERS_SESSION"  # names, in a server's environment, the session made for it
 
 
 def stat_fields(pid: int) -> list[bytes] | None:
@@ -32,6 +33,73 @@ def socket_inode(pid: int, fd: int) -> str:
         return os.readlink(f"/proc/{pid}/fd/{fd}")
     except OSError:
         return ""
+
+
+def environ(pid: int) -> list[bytes]:
+    """Return the environment that `pid` was started with as `NAME=value`, [] where unknown."""
+    if HAS_PROC:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as stream:  # read for each process
+                return stream.read().split(b"\0")
+        except OSError:
+            return []
+    import psutil  # noqa: PLC0415 - only where there is no /proc
+
+    try:
+        entries = psutil.Process(pid).environ()
+    except (psutil.Error, OSError):
+        return []
+    return [os.fsencode(f"{name}={value}") for name, value in entries.items()]
+
+
+NAMESPACES = ("pid", "mnt", "net")
+
+
+def is_within_reach(pid: int) -> bool:
+    """Return whether `pid` runs for this user, in the caller's own pid, mount and net namespaces.
+
+    /proc shows processes of containers and of other users, too: whatever else they have in common
+    with a server of ours (a mark, a port, a folder), they are somebody else's. False where it
+    can't be known. Without /proc (macOS knows no namespaces) only the user counts.
+    """
+    if not HAS_PROC:
+        return _owner_from_psutil(pid) == os.geteuid()
+    try:
+        # Another user's links can't be read, except by root.
+        own = os.stat(f"/proc/{pid}").st_uid == os.geteuid()  # noqa: PTH116 - no pathlib here
+        return own and _namespaces(pid) == _own_namespaces()
+    except OSError:
+        return False
+
+
+def is_elsewhere(pid: int) -> bool:
+    """Return whether `pid` is known to run in other namespaces; the user makes no difference."""
+    try:
+        return HAS_PROC and _namespaces(pid) != _own_namespaces()
+    except OSError:
+        return False
+
+
+def _namespaces(pid: int | str) -> list[str]:
+    return [os.readlink(f"/proc/{pid}/ns/{name}") for name in NAMESPACES]
+
+
+_own: list[list[str]] = []
+
+
+def _own_namespaces() -> list[str]:
+    if not _own:
+        _own.append(_namespaces("self"))
+    return _own[0]
+
+
+def _owner_from_psutil(pid: int) -> int | None:
+    import psutil  # noqa: PLC0415 - only where there is no /proc
+
+    try:
+        return int(psutil.Process(pid).uids().effective)
+    except (psutil.Error, OSError):
+        return None
 
 
 _boot_ids: list[str] = []

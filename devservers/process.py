@@ -30,6 +30,14 @@ class Process(NamedTuple):
     session: int
 
 
+class Family(NamedTuple):
+    """Who belongs to a server, and who only carries its mark."""
+
+    members: tuple[Identity, ...]
+    strays: tuple[Identity, ...]
+    """What the server opened and that has left its tree and its session: an editor, a daemon."""
+
+
 class Ended(NamedTuple):
     """What `stop` did."""
 
@@ -39,6 +47,8 @@ class Ended(NamedTuple):
     """SIGKILL was needed."""
     survivors: tuple[int, ...]
     """Who is still there, or may not be signalled by this user."""
+    left: tuple[Identity, ...] = ()
+    """Who carries the server's mark, but lives on its own, and was left alone."""
 
 
 def identify(pid: int) -> Identity | None:
@@ -48,9 +58,10 @@ def identify(pid: int) -> Identity | None:
 
 
 def is_alive(process: Identity) -> bool:
-    """Return whether that very process is there still: the same pid and the same start."""
+    """Return whether that very process is there still: the same pid, start and namespaces."""
     now = identify(process.pid)
-    return now is not None and _same_start(now.started, process.started)
+    same = now is not None and _same_start(now.started, process.started)
+    return same and not proc.is_elsewhere(process.pid)
 
 
 def holds(listener: Listener) -> bool:
@@ -65,46 +76,26 @@ def holds(listener: Listener) -> bool:
     )
 
 
-def output_file(pid: int) -> str | None:
-    """Return the file that the stdout of `pid` goes to; None if it is no file or can't be known."""
-    try:
-        path = os.readlink(f"/proc/{pid}/fd/1")
-    except OSError:
-        return None
-    return path if os.path.isfile(path) else None  # noqa: PTH113 - text in, text out
-
-
 def has_marker(pid: int, marker: str) -> bool:
-    """Return whether `pid` carries `marker` (`NAME=value`) in its environment."""
-    wanted = os.fsencode(marker)
-    if proc.HAS_PROC:
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as stream:  # read for each process
-                return wanted in stream.read().split(b"\0")
-        except OSError:
-            return False
-    import psutil  # noqa: PLC0415 - only where there is no /proc
-
-    name, _, value = marker.partition("=")
-    try:
-        return bool(psutil.Process(pid).environ().get(name) == value)
-    except (psutil.Error, OSError):
-        return False
+    """Return whether `pid`, a process within reach, carries `marker` (`NAME=value`)."""
+    return os.fsencode(marker) in proc.environ(pid) and proc.is_within_reach(pid)
 
 
-def family(roots: Iterable[Identity], marker: str) -> tuple[Identity, ...]:
+def family(roots: Iterable[Identity], marker: str = "") -> Family:
     """Return every live process that is proved to belong to a server, roots first.
 
-    That is: each root that is alive, whoever carries `marker`, the sessions that those lead, and
-    all descendants of these. A session whose leader is gone proves nothing (its number may be used
-    again); its members carry the marker. The calling process is never among them, nor is one of
-    its ancestors for its marker alone.
+    That is: each root that is alive, whoever carries `marker` and is still in the session that was
+    made for the server, the sessions that those lead, and all descendants of these. A session
+    whose leader is gone proves nothing (its number may be used again); its members carry the mark.
+    Nobody in other namespaces is ever among them. Nor is the calling process, and its ancestors
+    are not for their mark alone.
     """
     table = {row.identity.pid: row for row in _table()}
-    live = [root.pid for root in roots if _is_in(table, root)]
     own = _ancestry(table)
+    live = [root.pid for root in roots if _is_in(table, root)]
+    marked = [pid for pid in table if pid not in own and marker and has_marker(pid, marker)]
     found = dict.fromkeys(live)
-    found.update(dict.fromkeys(pid for pid in table if pid not in own and has_marker(pid, marker)))
+    found.update(dict.fromkeys(pid for pid in marked if _is_in_its_session(table[pid])))
     leaders = set(found)
     found.update(dict.fromkeys(pid for pid, row in table.items() if row.session in leaders))
     children: dict[int, list[int]] = {}
@@ -116,7 +107,21 @@ def family(roots: Iterable[Identity], marker: str) -> tuple[Identity, ...]:
             if child not in found:
                 found[child] = None
                 pending.append(child)
-    return tuple(table[pid].identity for pid in found if pid != os.getpid())
+    members = (pid for pid in found if pid != os.getpid() and not proc.is_elsewhere(pid))
+    strays = (pid for pid in marked if pid not in found)
+    return Family(*(tuple(table[pid].identity for pid in pids) for pids in (members, strays)))
+
+
+def naming_its_session(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `argv` so that it runs with its session's number in its environment.
+
+    Only the process that leads the session knows that number before `argv` runs, so a shell says
+    it and becomes the program, with the same pid. What leaves the session (an editor that a server
+    opened) still carries the number, and is told from the server by it.
+    """
+    if os.name != "posix":
+        return argv
+    return ("/bin/sh", "-c", f'export {proc.SESSION}=$$; exec "$@"', "sh", *argv)
 
 
 def spawn(
@@ -128,9 +133,10 @@ def spawn(
     """
     import subprocess  # noqa: PLC0415 - 4 ms that a warm call saves
 
+    _check_program(argv[0], cwd, env)
     with open(log, "ab", buffering=0) as output:  # "ab" is O_APPEND
         return subprocess.Popen(  # noqa: S603 - argv comes from the user's own configuration
-            argv,
+            naming_its_session(argv),
             cwd=cwd,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -138,6 +144,18 @@ def spawn(
             stderr=output,
             start_new_session=True,
         )
+
+
+def _check_program(program: str, cwd: Path, env: Mapping[str, str]) -> None:
+    """Raise the OSError that executing `program` would: a shell in between could only print it."""
+    import errno  # noqa: PLC0415
+    import shutil  # noqa: PLC0415
+
+    path = cwd / program if "/" in program else shutil.which(program, path=env.get("PATH"))
+    if path is None or not os.path.exists(path):  # noqa: PTH110
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):  # noqa: PTH113
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)
 
 
 def let_go(child: "subprocess.Popen[bytes]") -> None:
@@ -213,6 +231,10 @@ def _pidfd(pid: int) -> int | None:
         with contextlib.suppress(OSError):
             return os.pidfd_open(pid)
     return None
+
+
+def _is_in_its_session(row: Process) -> bool:
+    return os.fsencode(f"{proc.SESSION}={row.session}") in proc.environ(row.identity.pid)
 
 
 def _is_in(table: Mapping[int, Process], process: Identity) -> bool:

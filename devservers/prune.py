@@ -12,6 +12,7 @@ from devservers import (
     nextjs,
     nextjs_running,
     ports,
+    proc,
     process,
     state,
     whereabouts,
@@ -55,8 +56,9 @@ class Pruned(NamedTuple):
 def prune(config: Config, here: Worktree, *, dry_run: bool = False) -> Pruned:
     """End the servers and remove the files that belong to no worktree; only list with `dry_run`.
 
-    Nothing is signalled but processes that carry our mark, or Next.js servers on ports of the
-    pool, each in a folder that is gone. Raises StopFailedError if one of them remains.
+    Nothing is signalled but processes in a folder that is itself deleted (or has nothing left of
+    a worktree but what Next.js writes), and that carry our mark or stand in a worktree of git's
+    list. Raises StopFailedError if one of them remains.
     """
     warnings: list[str] = []
     ending = [*_servers(here)]
@@ -80,59 +82,71 @@ def _servers(here: Worktree) -> Iterator[Finding]:
         name, _, pid_file = value.partition(":")
         if name != "nextjs" or not _is_our_business(Path(pid_file), here):
             continue
-        members = process.family((), f"{MARKER}={value}")
-        if not _is_there(Path(pid_file)):
-            why = "its worktree is gone"
-        else:  # the folder may have been deleted and made again, with a server of its own
-            members = tuple(m for m in members if m.pid in pids and whereabouts.is_gone(m.pid))
-            why = "its folder was deleted"
+        marker = f"{MARKER}={value}"
+        own = [member for member in process.family((), marker).members if member.pid in pids]
+        roots = [member for member in own if whereabouts.is_gone(member.pid)]
+        why = "its folder was deleted"
+        if not roots and _is_lost(Path(pid_file), here):
+            roots = [member for member in own if _is_remnant(whereabouts.folder(member.pid))]
+            why = "nothing of its worktree is left"
+        # The folder may have been made again, with a server of its own: that has the same mark.
+        again = _is_there(Path(pid_file))
+        members = process.family(roots, "" if again else marker).members if roots else ()
         if members:
             folder = whereabouts.folder(members[0].pid)
             yield Finding("server", _named(members, folder), why, members)
 
 
 def _is_our_business(pid_file: Path, here: Worktree) -> bool:
-    """Return whether a server is this repository's, or of one that is gone altogether."""
+    """Return whether a server is this repository's, or of one that can't be seen any more."""
     owner = pid_file.parent.parent
     if pid_file.parent.name == ".devservers":  # outside git
-        return owner == here.root or not owner.exists()
+        return owner == here.root or not os.path.lexists(owner)
     common = owner.parent.parent if owner.parent.name == "worktrees" else owner
-    return common == here.common_dir or not (common / "HEAD").exists()
+    return common == here.common_dir or not os.path.lexists(common / "HEAD")
+
+
+def _is_lost(pid_file: Path, here: Worktree) -> bool:
+    """Return whether a pid file is that of a linked worktree of this repository which is gone."""
+    owner = pid_file.parent.parent
+    is_linked = here.common_dir is not None and owner.parent == here.common_dir / "worktrees"
+    return is_linked and not worktree.is_there(owner)
 
 
 def _is_there(pid_file: Path) -> bool:
     owner = pid_file.parent.parent
     outside = pid_file.parent.name == ".devservers"
-    return owner.is_dir() if outside else worktree.is_there(owner)
+    return os.path.isdir(owner) if outside else worktree.is_there(owner)  # noqa: PTH112
 
 
 def _listeners(
     config: Config, here: Worktree, known: set[Identity], warn: Callable[[str], None]
 ) -> Iterator[Finding]:
-    """Find Next.js servers on ports of the pool that serve a folder which is gone."""
+    """Find Next.js servers by hand, on ports of the pool, in worktrees that git lists as gone."""
     lost = {root for _, root in _lost(here)}
     seen: set[int] = set()
     for socket in ports.listening():
-        if socket.port not in config.nextjs.ports or socket.pid is None or socket.pid in seen:
+        pid = socket.pid
+        if socket.port not in config.nextjs.ports or pid is None or pid in seen:
             continue
-        seen.add(socket.pid)
-        identity = process.identify(socket.pid)
-        folder = whereabouts.folder(socket.pid)
+        seen.add(pid)
+        identity = process.identify(pid) if proc.is_within_reach(pid) else None
+        folder = whereabouts.folder(pid)
         if identity is None or identity in known or folder is None:
             continue
-        deleted = whereabouts.is_gone(socket.pid)
         what = f"{_named((identity,), folder)}, port {socket.port}"
-        is_next = nextjs_running.is_dev_server(socket.pid)
-        if deleted and not (is_next or folder in lost):
-            warn(f"{what}: its folder is gone, but it is no server of ours. It was left alone.")
-        elif deleted or (is_next and _is_remnant(folder)):
+        deleted = whereabouts.is_gone(pid)
+        is_next = nextjs_running.is_dev_server(pid)
+        if folder in lost and (deleted or (is_next and _is_remnant(folder))):
             why = "its folder was deleted" if deleted else "nothing of its worktree is left"
             yield Finding("listener", what, why, (identity,))
+        elif deleted:
+            warn(f"{what}: its folder is gone, but it is no server of ours. It was left alone.")
 
 
-def _is_remnant(folder: Path) -> bool:
+def _is_remnant(folder: Path | None) -> bool:
     try:
-        return {entry.name for entry in folder.iterdir()} <= REMNANTS
+        return folder is not None and {entry.name for entry in folder.iterdir()} <= REMNANTS
     except OSError:
         return False
 
@@ -171,7 +185,7 @@ def _is_stale(pid_file: Path, marker: str, ending: Iterable[Identity]) -> bool:
         record = state.read(pid_file)
         known = [record.process] if record else []
         known += [record.listener.process] if record and record.listener else []
-        live = {*filter(process.is_alive, known), *process.family((), marker)}
+        live = {*filter(process.is_alive, known), *process.family((), marker).members}
         return live <= set(ending)
     return False
 

@@ -131,7 +131,9 @@ def _split(line: str) -> tuple[str, str, str]:
 def _lives(facts: list[str]) -> bool:
     pid, started, listener, its_start, fd, inode = facts
     same = all(
-        (fields := proc.stat_fields(int(number))) is not None and proc.start_of(fields) == start
+        (fields := proc.stat_fields(int(number))) is not None
+        and proc.start_of(fields) == start
+        and not proc.is_elsewhere(int(number))
         for number, start in ((pid, started), (listener, its_start))
     )
     return same and proc.socket_inode(int(listener), int(fd)) == inode

@@ -39,6 +39,7 @@ def ensured(result: Ensured, title: str, task: str, *, watches: bool) -> Rendere
         "worktree": result.worktree,
         "branch": result.branch,
         "pidsKilled": result.pids_killed,
+        "left": result.left,
         "warnings": result.warnings,
     }
     if watches:
@@ -71,6 +72,7 @@ def stopped(result: Stopped, title: str) -> Rendered:
         "portFree": result.port_free,
         "forced": result.forced,
         "holders": result.holders,
+        "left": result.left,
         "warnings": result.warnings,
     }
     if result.action == "stopped":
@@ -197,7 +199,7 @@ def _who(pid: int | None, listener_pid: int | None) -> str:
 
 def _holder(holder: Mapping[str, object]) -> str:
     if holder["pid"] is None:
-        return "a process of another user"
+        return f"a process of {holder['user'] or 'another user'}"
     return f"{holder['name'] or 'a process'} (pid {holder['pid']})"
 
 

@@ -26,7 +26,9 @@ class Ensured(NamedTuple):
     """URLs that this call made the running server watch."""
     warnings: tuple[str, ...] = ()
     pids_killed: tuple[int, ...] = ()
-    """Whom a restart or --force ended."""
+    """Whom this call ended: a restart, --force, or what an earlier start had left behind."""
+    left: tuple[dict[str, object], ...] = ()
+    """What the stopped server had opened and that lives on: pid, name, command."""
 
 
 class Stopped(NamedTuple):
@@ -42,6 +44,8 @@ class Stopped(NamedTuple):
     holders: tuple[dict[str, object], ...] = ()
     """Who holds the port still, described as in the contract."""
     warnings: tuple[str, ...] = ()
+    left: tuple[dict[str, object], ...] = ()
+    """What the server had opened and that lives on: pid, name, command."""
 
 
 class Status(NamedTuple):

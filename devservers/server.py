@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from devservers import adoption, launch, ports, process, readiness, state, trouble
-from devservers.errors import StopFailedError
+from devservers import adoption, launch, ports, proc, process, readiness, state, trouble
 from devservers.identity import Identity
 from devservers.launch import MoveWatch, Notify, Terms
 from devservers.process import Ended
@@ -19,11 +18,11 @@ from devservers.result import Ensured, Stopped
 from devservers.spec import ServerSpec
 from devservers.verdict import PENDING, Verdict, View, glance, is_answer, look
 
+ADRIFT = frozenset({Verdict.ORPHAN, Verdict.ADOPTABLE})
 READY_TIMEOUT = 60.0  # seconds
 STOP_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 LOCK_TIMEOUT = 60.0  # seconds that stop waits; a start may hold the lock for as long as it waits
 ORPHAN_GRACE = 2.0  # seconds for an orphan to answer before it is replaced
-FREE_TIMEOUT = 2.0  # seconds after the last exit until the port counts as not free
 
 
 def ensure(
@@ -84,8 +83,12 @@ def restart(
         # Half of the time at most goes into the stop, or none would be left for the start.
         stopped = _stop(spec, min(STOP_GRACE, timeout / 2), force=force)
         done = _settle(spec, look(spec), terms)
-    action = "restarted" if done.action == "started" and stopped.pids_killed else done.action
-    return done._replace(action=action, pids_killed=(*stopped.pids_killed, *done.pids_killed))
+    return done._replace(
+        action="restarted" if done.action == "started" and stopped.pids_killed else done.action,
+        pids_killed=(*stopped.pids_killed, *done.pids_killed),
+        left=stopped.left,
+        warnings=(*done.warnings, *trouble.left(stopped.left)),
+    )
 
 
 class _Ensuring:
@@ -132,28 +135,30 @@ class _Ensuring:
 
 def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
     """Do, under the lock, what the verdict asks for."""
-    killed: tuple[int, ...] = ()
+    killed: list[int] = []
     if view.verdict is Verdict.ORPHAN and not _answers_soon(spec, view, terms.deadline):
-        view = _stop_ours(spec, view)
+        view = _stop_ours(spec, view, killed)
     while view.verdict is Verdict.CONFLICT:
-        view = _stop_ours(spec, view)
+        view = _stop_ours(spec, view, killed)
     if view.verdict in (Verdict.RUNNING, Verdict.ORPHAN, Verdict.ADOPTABLE):
-        return _take_over(spec, view)
+        return _take_over(spec, view)._replace(pids_killed=tuple(killed))
     if view.verdict is Verdict.FOREIGN and not terms.force:
         raise trouble.port_in_use(spec, view.port)
+    warnings: tuple[str, ...] = ()
     if terms.force:  # whatever the verdict: a listener on one address only may not be open to us
-        killed = _terminate_holders(spec, spec.port, STOP_GRACE).pids
-    record = launch.launch(spec, terms)
-    warnings = (f"Terminated {_pids(killed)}, which held the port.",) if killed else ()
+        forced = _terminate_holders(spec, spec.port, STOP_GRACE).pids
+        killed += forced
+        warnings = (f"Terminated {_pids(forced)}, which held the port.",) if forced else ()
+    record, ended = launch.launch(spec, terms)
     action = "started" if terms.wait else "starting"
-    return answer(spec, action, record, warnings=warnings)._replace(pids_killed=killed)
+    done = answer(spec, action, record, warnings=warnings)
+    return done._replace(pids_killed=(*killed, *ended))
 
 
 def _take_over(spec: ServerSpec, view: View) -> Ensured:
     """Record a running server that is not recorded as it is, and bring it in line with the spec."""
     record = adoption.record_of(spec, view)
-    if record is None:
-        return adoption.unrecorded(spec, view)
+    assert record is not None  # noqa: S101 - these verdicts have a listener
     changes = spec.reconcile(record.port, record.urls)
     record = record._replace(urls=changes.urls)
     if record != view.record or state.read_pid(spec.pid_file) != record.process.pid:
@@ -172,15 +177,14 @@ def _answers_soon(spec: ServerSpec, view: View, deadline: float) -> bool:
 
 def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
     view = look(spec, deadline=0)  # whether it answers makes no difference here
-    port = view.port
+    port, conflict = view.port, view.verdict is Verdict.CONFLICT
     killed: list[int] = []
+    left: dict[Identity, None] = {}
     forced = False
     while True:
-        if view.verdict is Verdict.ADOPTABLE and view.listener is None:
-            msg = f"The {spec.title} on port {port} belongs to another user."
-            raise StopFailedError(msg, hint="Stop it as that user, or as root.")
-        ended = launch.end(spec, _roots(view), grace)
+        ended = launch.end(spec, _roots(view), grace, port=port, strays=force)
         state.remove(spec.pid_file, view.record)
+        left |= dict.fromkeys(ended.left)
         killed += ended.pids
         forced = forced or ended.forced
         if force:
@@ -188,13 +192,15 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
             killed += others.pids
             forced = forced or others.forced
         view = look(spec, deadline=0)
-        if view.verdict not in (Verdict.ADOPTABLE, Verdict.ORPHAN):
+        # Whoever took the port of a server that had moved away is reported, not ended.
+        if view.verdict not in ({Verdict.ORPHAN} if conflict else ADRIFT):
             break
     free = readiness.wait(
-        lambda: _free_or_foreign(spec, port), time.monotonic() + FREE_TIMEOUT, what=str
+        lambda: _free_or_foreign(spec, port), time.monotonic() + launch.FREE_TIMEOUT, what=str
     )
     holders = () if free == "free" else ports.holders(port)
     who = " and ".join(map(trouble.describe_holder, holders)) or "nobody that can be seen"
+    strays = tuple(trouble.stray(identity.pid) for identity in left if process.is_alive(identity))
     return Stopped(
         action="stopped" if killed else "not-running",
         port=port,
@@ -202,7 +208,11 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
         port_free=free == "free",
         forced=forced,
         holders=holders,
-        warnings=() if free == "free" else (f"Port {port} is not free: it is held by {who}.",),
+        left=strays,
+        warnings=(
+            *(() if free == "free" else (f"Port {port} is not free: it is held by {who}.",)),
+            *trouble.left(strays),
+        ),
     )
 
 
@@ -212,8 +222,8 @@ def _free_or_foreign(spec: ServerSpec, port: int) -> str | None:
     return "foreign" if ports.is_open(port, spec.host) else None
 
 
-def _stop_ours(spec: ServerSpec, view: View) -> View:
-    launch.end(spec, _roots(view), STOP_GRACE)
+def _stop_ours(spec: ServerSpec, view: View, killed: list[int]) -> View:
+    killed += launch.end(spec, _roots(view), STOP_GRACE, port=view.port).pids
     state.remove(spec.pid_file, view.record)
     return look(spec)
 
@@ -232,11 +242,14 @@ def _roots(view: View) -> tuple[Identity, ...]:
 
 
 def _terminate_holders(spec: ServerSpec, port: int, grace: float) -> Ended:
-    """End whoever listens on `port`: only on --force. Raises PortInUseError if it can't be done."""
+    """End whoever listens on `port`: only on --force. Raises PortInUseError if it can't be done.
+
+    Not even then is another user's process signalled, or one in a container.
+    """
     pids = {found.pid for found in ports.listeners(port)}
-    identities = [identity for pid in pids if pid and (identity := process.identify(pid))]
-    ended = process.stop(identities, grace)
-    if ended.survivors or None in pids:
+    near = [pid for pid in pids if pid and proc.is_within_reach(pid)]
+    ended = process.stop(filter(None, map(process.identify, near)), grace)
+    if ended.survivors or len(near) < len(pids):
         raise trouble.port_in_use(spec, port)
     return ended
 

@@ -1,10 +1,11 @@
 """Trouble: the failures of the lifecycle in words, with who is at fault and what to do next."""
 
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from subprocess import Popen
 
-from devservers import logs, ports, process, state
+from devservers import logs, ports, proc, process, state
 from devservers.errors import LockTimeoutError, NotReadyError, PortInUseError, ServerExitedError
 from devservers.spec import ServerSpec
 from devservers.verdict import View
@@ -15,7 +16,7 @@ LAST_WORDS = 20  # lines
 def port_in_use(spec: ServerSpec, port: int) -> PortInUseError:
     """Return the error that names who holds `port`."""
     holders = ports.holders(port)
-    who = " and ".join(map(describe_holder, holders)) or "a process that this user can't see"
+    who = " and ".join(map(describe_holder, holders)) or "a process that can't be seen from here"
     return PortInUseError(
         f"Port {port} is held by {who}, not by a server of ours: {spec.title} not started.",
         hint=f"Stop it, {spec.elsewhere}, or run `inv {spec.name}.ensure --force` to terminate it.",
@@ -25,14 +26,31 @@ def port_in_use(spec: ServerSpec, port: int) -> PortInUseError:
 
 def describe_holder(holder: dict[str, object]) -> str:
     """Return a process in a few words: `python3 (pid 77, user ann, in /repo, since …)`."""
-    if holder["pid"] is None:
-        return "a process of another user"
-    facts = [f"pid {holder['pid']}"]
+    pid = holder["pid"]
+    if not isinstance(pid, int):
+        whose = f"a process of {holder['user']}" if holder["user"] else "a process"
+        return f"{whose} that can't be seen from here"
+    facts = [f"pid {pid}"]
     facts += [f"{word} {holder[key]}" for word, key in _FACTS if holder[key]]
+    facts += ["in another container"] if proc.is_elsewhere(pid) else []
     return f"{holder['name'] or 'a process'} ({', '.join(facts)})"
 
 
 _FACTS = (("user", "user"), ("in", "cwd"), ("since", "since"))
+
+
+def stray(pid: int) -> dict[str, object]:
+    """Describe a process that a server opened, and that lives on without it."""
+    known = ports.holder(pid)
+    return {"pid": pid, "name": known["name"], "command": known["cmdline"]}
+
+
+def left(strays: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
+    """Return the warning that names what a stopped server had opened."""
+    who = ", ".join(f"{one['name'] or 'a process'} (pid {one['pid']})" for one in strays)
+    if not who:
+        return ()
+    return (f"Left alone: {who}, opened by the server and living on its own; --force ends it.",)
 
 
 def lock_timeout(spec: ServerSpec, timeout: float) -> LockTimeoutError:

@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 from devservers import ports, probe, proc, process, state
 from devservers.identity import Identity, Listener, Socket
+from devservers.process import Family
 from devservers.record import ServerRecord
 from devservers.spec import Recognised, ServerSpec
 
 ANSWER_TIMEOUT = probe.TIMEOUT
 LEAST_PATIENCE = 0.25  # seconds; for a server that is well, on a machine that is busy
+SECOND_LOOK = 0.05  # seconds; a process that ends has no environment while its sockets still close
+LOOKS = 3
 
 
 class Verdict(enum.Enum):
@@ -78,6 +81,33 @@ def look(spec: ServerSpec, path: str | None = None, deadline: float = math.inf) 
     return _look_at_port(spec, record, path, deadline)
 
 
+def family(spec: ServerSpec, roots: Iterable[Identity], port: int) -> Family:
+    """Return who belongs to the server: the family of `roots`, of its mark, and of its port.
+
+    Whoever carries the mark and listens on `port` is the server, whatever session it has made for
+    itself.
+    """
+    roots = tuple(roots)
+    found = process.family(roots, spec.marker)
+    if not found.strays:
+        return found
+    by_pid = {stray.pid: stray for stray in found.strays}
+    holding = {socket.pid for socket in ports.listeners(port, pids=by_pid)}
+    more = tuple(stray for pid, stray in by_pid.items() if pid in holding)
+    return process.family((*roots, *more), spec.marker) if more else found
+
+
+def has_strangers(spec: ServerSpec, roots: Iterable[Identity], port: int) -> bool:
+    """Return whether anyone else than the server listens on `port`, and still does so afterwards.
+
+    Who listens is asked before who belongs to the server, or what it forks meanwhile would count
+    as a stranger.
+    """
+    seen = {found.pid for found in ports.listeners(port)}
+    strangers = seen and seen - {member.pid for member in family(spec, roots, port).members}
+    return bool(strangers and strangers & {found.pid for found in ports.listeners(port)})
+
+
 def proved_listener(port: int, members: Iterable[Identity]) -> Listener | None:
     """Return the one of `members` that listens on `port`, None if none does."""
     by_pid = {member.pid: member for member in members}
@@ -107,10 +137,10 @@ def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str, deadline: f
     if listener is None or not _still_listens(listener, record.port):
         if not ports.is_open(record.port, spec.host):
             return View(Verdict.STARTING, record.port, record)
-        members = process.family((record.process,), spec.marker)
-        listener = proved_listener(record.port, members)
+        roots = (record.process,)
+        listener = proved_listener(record.port, family(spec, roots, record.port).members)
         if listener is None:
-            others = ports.listeners(record.port)
+            others = has_strangers(spec, roots, record.port)
             return View(Verdict.CONFLICT if others else Verdict.STARTING, record.port, record)
     status = ask(listener.address, record.port, path, deadline)
     verdict = Verdict.RUNNING if is_answer(spec, status) else Verdict.UNRESPONSIVE
@@ -123,30 +153,51 @@ def _look_at_port(
     port = spec.port
     if record and record.listener and process.is_alive(record.listener.process):
         port = record.port  # what we spawned is gone, what it spawned is not
-    if not ports.is_open(port, spec.host):
-        verdict = Verdict.STALE if state.exists(spec.pid_file) else Verdict.STOPPED
-        return View(verdict, port, record)
-    sockets = ports.listeners(port) or (Socket(None, "", port, -1),)  # one that can't be seen
-    for found in sockets:
-        identity = process.identify(found.pid) if found.pid is not None else None
-        if identity and _is_orphan(spec, record, identity):
-            status = ask(found.address, port, path)
-            return View(Verdict.ORPHAN, port, record, _listener(found, identity), status)
-    for found in sockets:
+    for _ in range(LOOKS):
+        if not ports.is_open(port, spec.host):
+            break
+        sockets = ports.listeners(port)
+        found = _look_at_sockets(spec, record, sockets, path, deadline)
+        if found:
+            return found
+        time.sleep(SECOND_LOOK)
+        if not sockets or set(sockets) & set(ports.listeners(port)):
+            return View(Verdict.FOREIGN, port, record)
+    verdict = Verdict.STALE if state.exists(spec.pid_file) else Verdict.STOPPED
+    return View(verdict, port, record)
+
+
+def _look_at_sockets(
+    spec: ServerSpec,
+    record: ServerRecord | None,
+    sockets: tuple[Socket, ...],
+    path: str,
+    deadline: float,
+) -> View | None:
+    """Return the view of a server of this kind among `sockets`, None if they are all foreign.
+
+    What belongs to another user, or runs in another container, is asked nothing.
+    """
+    near = [found for found in sockets if found.pid and proc.is_within_reach(found.pid)]
+    known = [(found, who) for found in near if found.pid and (who := process.identify(found.pid))]
+    for found, identity in known:
+        if _is_orphan(spec, record, identity):
+            status = ask(found.address, found.port, path)
+            listener = _listener(found, identity)
+            return View(Verdict.ORPHAN, found.port, record, listener, status)
+    for found, identity in known:
         recognised = spec.recognise(found)  # that very one: others may hold the port beside it
         if recognised is not None:
-            identity = process.identify(found.pid) if found.pid is not None else None
-            listener = _listener(found, identity) if identity else None
-            status = ask(found.address, port, path, deadline)
-            return View(Verdict.ADOPTABLE, port, record, listener, status, recognised)
-    return View(Verdict.FOREIGN, port, record)
+            status = ask(found.address, found.port, path, deadline)
+            listener = _listener(found, identity)
+            return View(Verdict.ADOPTABLE, found.port, record, listener, status, recognised)
+    return None
 
 
 def _is_orphan(spec: ServerSpec, record: ServerRecord | None, identity: Identity) -> bool:
-    known = record is not None and record.listener is not None
-    if known and record is not None and record.listener is not None:
-        known = record.listener.process == identity
-    return known or process.has_marker(identity.pid, spec.marker)
+    if record and record.listener and record.listener.process == identity:
+        return True
+    return process.has_marker(identity.pid, spec.marker)
 
 
 def _still_listens(listener: Listener, port: int) -> bool:

@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 
-HAS_PROC = sys.platform == "linux"
+from devservers import proc
 
 
 def folder(pid: int) -> Path | None:
@@ -13,11 +12,13 @@ def folder(pid: int) -> Path | None:
 
     On Linux the folder may be gone (see `is_gone`); its former name is returned then.
     """
-    if HAS_PROC:
+    if proc.HAS_PROC:
         try:
-            return Path(os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)"))
+            path = os.readlink(f"/proc/{pid}/cwd")
         except OSError:
             return None
+        # Linux adds the words to a deleted folder's name; one may also be called so.
+        return Path(path.removesuffix(" (deleted)") if is_gone(pid) else path)
     import psutil  # noqa: PLC0415 - only where there is no /proc
 
     with contextlib.suppress(psutil.Error, OSError):
@@ -26,9 +27,14 @@ def folder(pid: int) -> Path | None:
 
 
 def works_in(pid: int, place: Path) -> bool:
-    """Return whether `pid` works in that very folder, not in a deleted one of the same name."""
+    """Return whether `pid`, a process within reach, works in that very folder.
+
+    One that was deleted, and whose name another folder has now, is another folder.
+    """
     try:
-        if HAS_PROC:
+        if not proc.is_within_reach(pid):
+            return False
+        if proc.HAS_PROC:
             return os.path.samestat(os.stat(f"/proc/{pid}/cwd"), os.stat(place))  # noqa: PTH116
         found = folder(pid)
         return found is not None and found.samefile(place)
@@ -37,16 +43,37 @@ def works_in(pid: int, place: Path) -> bool:
 
 
 def is_gone(pid: int) -> bool:
-    """Return whether the folder that `pid` works in has been deleted; False where unknown."""
-    place = folder(pid)
-    if place is None:
+    """Return whether the folder that `pid` works in has been deleted; False where unknown.
+
+    The folder itself says so. That its path leads nowhere says nothing: it may lie in another
+    mount namespace, or behind a folder that can't be read.
+    """
+    if proc.HAS_PROC:
+        try:
+            return proc.is_within_reach(pid) and os.stat(f"/proc/{pid}/cwd").st_nlink == 0  # noqa: PTH116
+        except OSError:
+            return False
+    found = folder(pid)
+    try:
+        return found is not None and not found.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
         return False
-    return not (works_in(pid, place) if HAS_PROC else place.exists())
+
+
+def output_file(pid: int) -> str | None:
+    """Return the file that the stdout of `pid` goes to; None if it is no file or can't be known."""
+    try:
+        path = os.readlink(f"/proc/{pid}/fd/1")
+    except OSError:
+        return None
+    return path if os.path.isfile(path) else None  # noqa: PTH113 - text in, text out
 
 
 def title(pid: int) -> str:
     """Return what `pid` calls itself: Next.js's listener is `next-server (v16.4.6)`."""
-    if HAS_PROC:
+    if proc.HAS_PROC:
         try:
             with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
                 return stream.read().strip()  # 15 characters at most
@@ -61,7 +88,7 @@ def title(pid: int) -> str:
 
 
 def carriers(name: str) -> dict[int, str]:
-    """Return every process of this user with the variable `name` in its environment, and its value.
+    """Return every process within reach with the variable `name` in its environment, and its value.
 
     The calling process and its ancestors may be among them.
     """
@@ -70,24 +97,13 @@ def carriers(name: str) -> dict[int, str]:
     found = {}
     for pid in psutil.pids():
         value = variable(pid, name)
-        if value is not None:
+        if value is not None and proc.is_within_reach(pid):
             found[pid] = value
     return found
 
 
 def variable(pid: int, name: str) -> str | None:
     """Return a variable of the environment that `pid` was started with, None if unknown."""
-    if HAS_PROC:
-        wanted = os.fsencode(name) + b"="
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as stream:
-                entries = stream.read().split(b"\0")
-        except OSError:
-            return None
-        values = [entry.removeprefix(wanted) for entry in entries if entry.startswith(wanted)]
-        return os.fsdecode(values[0]) if values else None
-    import psutil  # noqa: PLC0415 - only where there is no /proc
-
-    with contextlib.suppress(psutil.Error, OSError):
-        return psutil.Process(pid).environ().get(name)
-    return None
+    wanted = os.fsencode(name) + b"="
+    values = [entry.removeprefix(wanted) for entry in proc.environ(pid) if entry.startswith(wanted)]
+    return os.fsdecode(values[0]) if values else None

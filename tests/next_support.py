@@ -57,9 +57,15 @@ class NextWorld(World):
         done = subprocess.run(command, cwd=cwd, env=env, check=True, capture_output=True, text=True)
         return done.stdout
 
-    def add_worktree(self, folder: Path) -> Path:
-        """Add a linked worktree, on a branch of the folder's name."""
-        self.git("worktree", "add", "-q", "-b", folder.name, folder, cwd=self.main)
+    def add_worktree(self, folder: Path, branch: str | None = None) -> Path:
+        """Add a linked worktree, on a branch of the folder's name unless another is given."""
+        self.git("worktree", "add", "-q", "-b", branch or folder.name, folder, cwd=self.main)
+        return folder
+
+    def plain(self, name: str) -> Path:
+        """Make a folder that is no worktree."""
+        folder = self.folder / name
+        folder.mkdir()
         return folder
 
     def tree(self, name: str) -> Path:

@@ -1,6 +1,9 @@
 """dev.*: both servers of a worktree, every worktree at a glance, and what is left of lost ones."""
 
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from next_support import NextWorld, next_world
+from next_support import FAKE_NEXT, NextWorld, next_world
 from support import accepts, is_alive, until
 
 
@@ -62,6 +65,18 @@ def test_up_without_inngest_starts_nextjs_alone(place: NextWorld) -> None:
     done = place.call("dev.up", cwd=place.a)
     assert (done["inngest"], done["app"]) == ({"action": "disabled"}, None)
     assert done["nextjs"]["action"] == "started"
+
+
+def test_a_worktree_with_an_inngest_server_of_its_own_is_no_user_of_this_one(
+    place: NextWorld,
+) -> None:
+    place.configure(folder=place.b, port=place.port + 2, pidFile=str(place.folder / "b.pid"))
+    place.call("nextjs.ensure", cwd=place.b)
+    place.call("dev.up", cwd=place.a)
+    found = rows(place, place.a)
+    assert (found["a"]["served"], found["b"]["served"]) == (True, None)
+    done = place.call("dev.down", "--all", cwd=place.a)
+    assert done["inngest"]["users"] == []
 
 
 def test_down_stops_nextjs_only(place: NextWorld) -> None:
@@ -185,13 +200,69 @@ def test_prune_ends_the_server_of_a_folder_that_was_deleted(place: NextWorld) ->
     assert not (place.main / ".git/worktrees/a/devservers/nextjs.pid").exists()
 
 
-def test_prune_ends_the_server_of_a_folder_that_is_no_worktree_any_more(place: NextWorld) -> None:
+def test_prune_ends_the_server_of_a_worktree_of_which_only_its_own_files_are_left(
+    place: NextWorld,
+) -> None:
     lost = place.call("nextjs.ensure", cwd=place.a)
-    (place.a / ".git").unlink()  # all that some servers leave git the time to remove
+    leave_remnants(place.a)
     found = pruned(place)
-    assert [kind for kind, _ in found] == ["server", "claim", "file"]
+    assert [kind for kind, _ in found] == ["server", "file"]
     assert not is_there(lost["listenerPid"])
-    assert not (place.a / ".dev-port").exists()
+
+
+def test_prune_leaves_a_server_whose_folder_is_there_though_it_is_no_worktree_any_more(
+    place: NextWorld,
+) -> None:
+    kept = place.call("nextjs.ensure", cwd=place.a)
+    place.leaves_server = True
+    (place.a / ".git").unlink()
+    assert [kind for kind, _ in pruned(place)] == ["claim"]
+    assert is_there(kept["listenerPid"])
+
+
+def test_prune_leaves_a_server_whose_folder_only_looks_deleted(place: NextWorld) -> None:
+    """Its name ends as Linux shows a deleted folder's."""
+    tree = place.add_worktree(place.folder / "app (deleted)", branch="named")
+    kept = place.call("nextjs.ensure", cwd=tree)
+    by_hand = place.next_by_hand(place.plain("home (deleted)"), place.pool[1], "title")
+    place.leaves_server = True
+    assert pruned(place) == []
+    assert is_there(kept["listenerPid"])
+    assert is_there(by_hand.pid)
+    assert place.call("nextjs.status", cwd=tree)["running"]
+
+
+def test_prune_leaves_a_server_in_a_plain_folder_that_never_was_a_worktree(
+    place: NextWorld,
+) -> None:
+    folder = place.plain("plain")
+    kept = place.next_by_hand(folder, place.pool[0], "title")
+    shutil.rmtree(folder)
+    done = place.call("dev.prune")
+    assert done["pruned"] == []
+    assert f"pid {kept.pid}" in done["warnings"][0]
+    assert "left alone" in done["warnings"][0]
+    assert is_there(kept.pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_prune_leaves_a_server_whose_folder_lies_in_another_mount_namespace(
+    place: NextWorld,
+) -> None:
+    """A devcontainer without namespaces of its own but for its mounts: the path isn't here."""
+    hidden = place.plain("hidden")
+    script = 'mount -t tmpfs none "$1" && mkdir "$1/app" && cd "$1/app" && shift && exec "$@"'
+    words = [sys.executable, "-I", "-S", str(FAKE_NEXT), "title", str(place.pool[0])]
+    mark = f"nextjs:{place.main}/.git/worktrees/gone/devservers/nextjs.pid"
+    child = place.processes.popen(
+        ["unshare", "--mount", "sh", "-c", script, "sh", str(hidden), *words],
+        env=place.env({"NEXT_PRIVATE_WORKER": "1", "DEVSERVERS_SERVER": mark}),
+        stdout=subprocess.DEVNULL,
+    )
+    until(lambda: accepts(place.pool[0]))
+    assert not (hidden / "app").exists()
+    assert pruned(place) == []
+    assert is_there(child.pid)
 
 
 def test_prune_ends_the_old_server_of_a_folder_that_was_made_again(place: NextWorld) -> None:
@@ -213,25 +284,44 @@ def test_a_folder_made_again_gets_a_server_of_its_own(place: NextWorld) -> None:
     assert not is_there(lost["listenerPid"])
 
 
-def test_prune_ends_one_by_hand_in_the_pool_whose_folder_is_gone(place: NextWorld) -> None:
+def test_prune_ends_one_by_hand_in_a_worktree_that_git_lists_and_that_is_gone(
+    place: NextWorld,
+) -> None:
     lost = place.next_by_hand(place.a, place.pool[0], "title")
-    place.git("worktree", "remove", "--force", place.a, cwd=place.main)
+    shutil.rmtree(place.a)
     ((kind, what),) = pruned(place)
     assert kind == "listener"
     assert f"port {place.pool[0]}" in what
     until(lambda: not is_there(lost.pid))
 
 
-def test_prune_ends_one_in_a_folder_where_only_its_own_files_are_left(place: NextWorld) -> None:
-    lost = place.next_by_hand(place.a, place.pool[0], "title")
+def test_prune_names_one_by_hand_whose_worktree_git_has_forgotten(place: NextWorld) -> None:
+    kept = place.next_by_hand(place.a, place.pool[0], "title")
     place.git("worktree", "remove", "--force", place.a, cwd=place.main)
-    place.a.mkdir()
+    done = place.call("dev.prune")
+    assert done["pruned"] == []
+    assert f"pid {kept.pid}" in done["warnings"][0]
+    assert is_there(kept.pid)
+
+
+def test_prune_ends_one_by_hand_in_a_worktree_where_only_its_own_files_are_left(
+    place: NextWorld,
+) -> None:
+    lost = place.next_by_hand(place.a, place.pool[0], "title")
+    leave_remnants(place.a)
     other = place.folder / "other"
     (other / ".next").mkdir(parents=True)
     kept = place.next_by_hand(other, place.pool[1], "title")
-    assert len(pruned(place)) == 2
+    assert len(pruned(place)) == 1
     assert not is_there(lost.pid)
-    assert not is_there(kept.pid)
+    assert is_there(kept.pid)
+
+
+def leave_remnants(folder: Path) -> None:
+    """Leave of a worktree what Next.js writes while git removes it."""
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    (folder / ".next").mkdir()
 
 
 def test_prune_leaves_a_stranger_alone_and_says_so(place: NextWorld) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from devservers import proc, process
@@ -90,6 +91,11 @@ def marker(tmp_path: Path) -> str:
     return f"DEVSERVERS_SERVER=test:{tmp_path}/server.pid"
 
 
+def family(roots: list[Identity], marker: str) -> tuple[Identity, ...]:
+    """Return the members of a server's family."""
+    return process.family(roots, marker).members
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     children: list[subprocess.Popen[str]] = []
@@ -98,6 +104,8 @@ def start() -> Iterator[Start]:
         act: str, marker: str | None = None, *, own_session: bool = False
     ) -> "subprocess.Popen[str]":
         env = dict([marker.split("=", 1)] if marker else [])
+        if marker:  # as a server has it that stays in the session it was started in
+            env[proc.SESSION] = str(os.getsid(0))
         child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", PRELUDE + act],
             env=env,
@@ -196,7 +204,7 @@ def test_a_zombie_is_gone(start: Start) -> None:
     os.kill(child.pid, 0)  # it still has its pid
     assert process.identify(child.pid) is None
     assert not process.is_alive(identity)
-    assert child.pid not in pids(process.family([identity], "NONE=1"))
+    assert child.pid not in pids(family([identity], "NONE=1"))
 
 
 @EACH_SOURCE
@@ -293,7 +301,7 @@ def test_the_family_of_a_root_is_itself_first_and_all_its_descendants(
 ) -> None:
     child = start(TREE)
     members = {int(told(child)) for _ in range(3)}
-    found = process.family([known(child.pid)], marker)
+    found = family([known(child.pid)], marker)
     assert pids(found) == members
     assert found[0].pid == child.pid
     assert all(process.is_alive(member) for member in found)
@@ -303,7 +311,7 @@ def test_the_family_of_a_root_is_itself_first_and_all_its_descendants(
 def test_the_family_has_the_session_that_its_root_leads(start: Start, marker: str) -> None:
     child = start(ORPHAN_IN_SESSION, own_session=True)
     members = {int(told(child)) for _ in range(2)}
-    assert pids(process.family([known(child.pid)], marker)) == members
+    assert pids(family([known(child.pid)], marker)) == members
 
 
 @EACH_SOURCE
@@ -314,7 +322,7 @@ def test_the_family_has_not_the_session_that_its_root_only_belongs_to(
     told(root)
     told(stranger)
     assert os.getsid(root.pid) == os.getsid(stranger.pid)
-    assert pids(process.family([known(root.pid)], marker)) == {root.pid}
+    assert pids(family([known(root.pid)], marker)) == {root.pid}
 
 
 @EACH_SOURCE
@@ -325,16 +333,97 @@ def test_a_session_whose_leader_is_gone_proves_nothing(start: Start, marker: str
     leader = known(child.pid)
     child.kill()
     child.wait()
-    assert process.family([leader], marker) == ()
+    assert family([leader], marker) == ()
 
 
 @EACH_SOURCE
-def test_the_family_has_a_daemon_that_carries_the_marker(start: Start, marker: str) -> None:
+def test_a_daemon_that_carries_the_marker_and_has_left_tree_and_session_is_a_stray(
+    start: Start, marker: str
+) -> None:
     child = start(DAEMON, marker)
     daemon = int(next(word for _ in range(2) if (word := told(child)) != "done"))
     child.wait()
     assert os.getsid(daemon) != os.getsid(0)
-    assert pids(process.family([], marker)) == {daemon}
+    found = process.family([], marker)
+    assert found.members == ()
+    assert pids(found.strays) == {daemon}
+    assert pids(family([known(daemon)], marker)) == {daemon}  # unless there is other proof
+    assert process.family([known(daemon)], marker).strays == ()
+
+
+@EACH_SOURCE
+def test_who_carries_the_marker_without_a_session_belongs_to_no_server(
+    start: Start, marker: str
+) -> None:
+    child = start(f"import os; os.environ\n{SLEEPER}", marker)
+    told(child)
+    other = start(
+        f"import os; del os.environ['{proc.SESSION}']\n"
+        "os.execv(sys.executable, [sys.executable, '-I', '-S', '-c', "
+        f"{PRELUDE + SLEEPER!r}])",
+        marker,
+    )
+    told(other)
+    found = process.family([], marker)
+    assert pids(found.members) == {child.pid}
+    assert pids(found.strays) == {other.pid}
+
+
+def test_a_spawned_program_is_in_the_session_that_its_environment_names(
+    tmp_path: Path, marker: str
+) -> None:
+    name, _, value = marker.partition("=")
+    words = (
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        f"import os, sys\n{PRELUDE}say(os.getpid())\ntime.sleep(60)",
+    )
+    child = process.spawn(words, tmp_path, {name: value}, tmp_path / "log")
+    try:
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "log").read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (tmp_path / "log").read_text() == f"{child.pid}\n"
+        assert pids(family([], marker)) == {child.pid}
+    finally:
+        child.kill()
+        child.wait()
+
+
+@PROC_ONLY
+@ROOT_ONLY
+def test_a_process_in_other_namespaces_is_not_alive_for_us_and_never_signalled(
+    marker: str,
+) -> None:
+    name, _, value = marker.partition("=")
+    code = f"{PRELUDE}{SLEEPER}"
+    for flags in (("--net",), ("--mount",), ("--pid", "--fork")):
+        words = ["unshare", *flags, sys.executable, "-I", "-S", "-c", code]
+        env = {"PATH": os.environ["PATH"], name: value, proc.SESSION: str(os.getsid(0))}
+        child = subprocess.Popen(
+            words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            told(child)
+            inner = child.pid if "--fork" not in flags else inner_of(child.pid)
+            identity = known(inner)
+            assert not process.is_alive(identity)
+            assert not process.has_marker(inner, marker)
+            assert inner not in pids(family([identity], marker))
+            assert process.stop([identity], 0) == process.Ended((), forced=False, survivors=())
+            assert child.poll() is None
+        finally:
+            child.stdin.close()  # its end ends them
+            child.wait(20)
+            child.stdout.close()
+
+
+def inner_of(pid: int) -> int:
+    """Return the only child of `pid`."""
+    (child,) = psutil.Process(pid).children()
+    return int(child.pid)
 
 
 @EACH_SOURCE
@@ -342,7 +431,7 @@ def test_a_daemon_without_the_marker_is_nobodys(start: Start, marker: str) -> No
     child = start(DAEMON)
     told(child)
     child.wait()
-    assert process.family([], marker) == ()
+    assert family([], marker) == ()
 
 
 @EACH_SOURCE
@@ -354,7 +443,7 @@ def test_the_family_has_the_descendants_of_who_carries_the_marker(
     act = f"CODE = {code!r}\ndef child():\n    {shed}\nfork(child); say(os.getpid()); rest()"
     child = start(act, marker)
     members = {int(told(child)) for _ in range(2)}
-    assert pids(process.family([], marker)) == members
+    assert pids(family([], marker)) == members
 
 
 @EACH_SOURCE
@@ -362,7 +451,7 @@ def test_a_root_whose_pid_was_used_again_has_no_family(start: Start, marker: str
     child = start(TREE, own_session=True)
     for _ in range(3):
         told(child)
-    assert process.family([forged(known(child.pid))], marker) == ()
+    assert family([forged(known(child.pid))], marker) == ()
 
 
 def test_the_caller_and_its_ancestors_are_no_family_for_the_marker_they_carry(
@@ -371,7 +460,7 @@ def test_the_caller_and_its_ancestors_are_no_family_for_the_marker_they_carry(
     name, _, value = marker.partition("=")
     ask = (
         "import sys\nfrom devservers import process\n"
-        "print(*[member.pid for member in process.family([], sys.argv[1])])"
+        "print(*[member.pid for member in process.family([], sys.argv[1]).members])"
     )
     parent = (
         "import os, subprocess, sys\n"
@@ -384,7 +473,7 @@ def test_the_caller_and_its_ancestors_are_no_family_for_the_marker_they_carry(
     )
     done = subprocess.run(
         [sys.executable, "-c", parent, ask, marker],
-        env={**os.environ, name: value},
+        env={**os.environ, name: value, proc.SESSION: str(os.getsid(0))},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -396,7 +485,7 @@ def test_the_caller_and_its_ancestors_are_no_family_for_the_marker_they_carry(
 
 def test_the_caller_is_not_in_the_family_of_its_own_server(marker: str) -> None:
     parent = known(os.getppid())
-    assert os.getpid() not in pids(process.family([parent], marker))
+    assert os.getpid() not in pids(family([parent], marker))
 
 
 def test_a_process_is_asked_to_end_before_it_is_killed(start: Start) -> None:
@@ -447,21 +536,21 @@ def test_only_the_stubborn_one_of_several_is_killed(start: Start) -> None:
 def test_what_is_forked_during_the_stop_is_ended_too(start: Start, marker: str) -> None:
     child = start(WITH_HEIR, marker)
     told(child)
-    ended = process.stop(process.family([], marker), 10, lambda: process.family([], marker))
+    ended = process.stop(family([], marker), 10, lambda: family([], marker))
     heir = int(told(child))
     assert ended == process.Ended((child.pid, heir), forced=False, survivors=())
-    assert process.family([], marker) == ()
+    assert family([], marker) == ()
 
 
 def test_what_forks_for_ever_while_it_is_asked_to_end_is_killed(start: Start, marker: str) -> None:
     child = start(PHOENIX, marker)
     told(child)
     begun = time.monotonic()
-    ended = process.stop(process.family([], marker), 0.4, lambda: process.family([], marker))
+    ended = process.stop(family([], marker), 0.4, lambda: family([], marker))
     assert time.monotonic() - begun < 4
     assert ended.forced
     assert not ended.survivors
-    assert process.family([], marker) == ()
+    assert family([], marker) == ()
 
 
 def test_a_process_whose_pid_was_used_again_is_never_signalled(start: Start) -> None:
@@ -581,6 +670,7 @@ facts = {
     "same": os.path.samestat(os.fstat(1), os.fstat(2)),
     "append": all(flags),
     "opened": opened,
+    "pid": os.getpid(),
     "leads": os.getsid(0) == os.getpid(),
     "cwd": os.getcwd(),
     "env": dict(os.environ),
@@ -615,6 +705,8 @@ def test_a_spawned_server_depends_on_nothing_of_its_callers(tmp_path: Path) -> N
     assert facts["cwd"] == str(tmp_path.resolve())
     assert facts["env"].pop("LC_CTYPE", "") in {"", "C.UTF-8"}  # the interpreter's own doing
     assert facts["env"].pop("__CF_USER_TEXT_ENCODING", "") is not None  # the same on macOS
+    assert facts["env"].pop("PWD") == facts["cwd"]  # the shell's
+    assert facts["env"].pop(proc.SESSION) == str(facts["pid"])
     assert facts["env"] == {"ONLY": "this"}
 
 

@@ -32,8 +32,8 @@ CHECK = {"name", "ok", "detail", "fix"}
 LOGS = {"action", "logFile", "command", "exists", "size"}
 HOLDER = {"pid", "name", "cmdline", "user", "cwd", "since"}
 # What has been added since.
-ADDED_TO_ENSURE = {"branch", "pidsKilled"}
-ADDED_TO_STOP = {"holders", "warnings"}
+ADDED_TO_ENSURE = {"branch", "left", "pidsKilled"}
+ADDED_TO_STOP = {"holders", "left", "warnings"}
 ADDED_TO_STATUS = {"branch", "holders"}
 WATCHED = {"watching", "added", "version", "served", "servedBy", "missing"}  # Inngest's own
 
@@ -143,6 +143,7 @@ def test_ensure_answers_with_the_values_of_the_contract() -> None:
         "branch": "feat",
         "added": [5002],
         "pidsKilled": [],
+        "left": [],
         "warnings": ["w"],
     }
 
@@ -224,6 +225,7 @@ def test_stop_answers_with_the_values_of_the_contract() -> None:
         "pidsKilled": [4242, 4244],
         "portFree": True,
         "forced": False,
+        "left": [],
         "holders": [],
         "warnings": [],
     }

@@ -1,0 +1,137 @@
+"""Containers on the same machine: their processes are visible, and are never ours."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from support import INV, World, accepts, is_alive, until
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can make namespaces everywhere"),
+]
+
+# A container of its own pid, mount and network namespaces, with nothing at the pid file's place,
+# as a devcontainer has it: the same user, the same paths, the same repository.
+NSENTER = shutil.which("nsenter") or ""
+UP = """
+import fcntl, socket, struct
+with socket.socket() as one:  # SIOCSIFFLAGS: neither ip nor ifconfig need be there
+    fcntl.ioctl(one, 0x8914, struct.pack("16sh", b"lo", 1))
+"""
+
+
+class Container:
+    """Namespaces that last until `end`."""
+
+    def __init__(self, world: World, *flags: str) -> None:
+        self.world = world
+        script = f"{sys.executable} -I -S -c '{UP}'; mount -t tmpfs none \"$1\"; echo up; exec cat"
+        self.child = world.processes.popen(
+            ["unshare", *flags, "sh", "-c", script, "sh", str(world.pid_file.parent)],
+            env=world.env({"PATH": os.environ["PATH"]}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self.child.stdout
+        assert self.child.stdout.readline() == b"up\n"
+        parent = psutil.Process(self.child.pid)
+        self.inner = parent.children()[0].pid if "--fork" in flags else parent.pid
+        kinds = ("--mount", "--net", *(("--pid",) if "--fork" in flags else ()))
+        self.enter = [NSENTER, "--target", str(self.inner), *kinds]
+
+    def call(self, task: str) -> Any:
+        """Run a task of ours in it, with --json."""
+        there = ["/bin/sh", "-c", 'cd "$1"; shift; exec "$@"', "sh", str(self.world.main)]
+        done = subprocess.run(
+            [*self.enter, *there, str(INV), task, "--json"],
+            env=self.world.env(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stdout, done
+        return json.loads(done.stdout)
+
+    def servers(self) -> list[psutil.Process]:
+        """Return the processes of the server in it, as the host sees them."""
+        inside = os.readlink(f"/proc/{self.inner}/ns/net")
+        return [
+            process
+            for process in self.world.servers()
+            if os.readlink(f"/proc/{process.pid}/ns/net") == inside
+        ]
+
+
+@pytest.fixture
+def container(world: World) -> Container:
+    world.leaves_server = True
+    return Container(world, "--pid", "--fork", "--mount", "--net", "--mount-proc")
+
+
+def test_a_cold_ensure_leaves_the_server_of_a_container_alone(
+    world: World, container: Container
+) -> None:
+    assert container.call("inngest.ensure")["action"] == "started"
+    theirs = container.servers()
+    assert theirs
+    ours = world.ok("ensure")
+    assert ours["action"] == "started"
+    assert ours["pidsKilled"] == []
+    assert all(map(is_alive, theirs))
+    assert container.call("inngest.status")["state"] == "running"
+    assert world.ok("stop")["action"] == "stopped"
+    assert all(map(is_alive, theirs))
+
+
+def test_stop_leaves_the_server_of_a_container_alone_and_says_that_nothing_runs(
+    world: World, container: Container
+) -> None:
+    container.call("inngest.ensure")
+    theirs = container.servers()
+    assert world.ok("stop")["action"] == "not-running"
+    assert world.ok("stop", "--force")["pidsKilled"] == []
+    assert world.ok("status", code=3)["state"] == "stopped"
+    assert all(map(is_alive, theirs))
+
+
+def test_a_server_in_another_mount_namespace_that_holds_our_port_is_foreign(world: World) -> None:
+    """As with `docker run --network host --pid host`: its port is ours, its files are not."""
+    world.leaves_server = True
+    container = Container(world, "--mount")
+    container.enter = [NSENTER, "--target", str(container.inner), "--mount"]
+    assert container.call("inngest.ensure")["action"] == "started"
+    (listener,) = [found for found in world.servers() if found.net_connections("tcp")]
+    error = world.fails("ensure", code=12)
+    assert f"pid {listener.pid}" in error["message"]
+    assert "in another container" in error["message"]
+    assert world.fails("ensure", "--force", code=12)["code"] == "port-in-use"
+    assert world.ok("status", code=3)["state"] == "foreign"
+    stopped = world.ok("stop")
+    assert (stopped["action"], stopped["portFree"]) == ("not-running", False)
+    assert is_alive(listener)
+    assert accepts(world.port)
+    until(lambda: container.call("inngest.stop")["action"] == "stopped")
+
+
+def test_a_record_that_a_container_left_in_a_shared_folder_names_nobody_here(
+    world: World, container: Container, tmp_path: Path
+) -> None:
+    container.call("inngest.ensure")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    inside = Path(f"/proc/{container.inner}/root{world.pid_file.parent}")
+    for file in (world.pid_file, world.record_file):
+        file.write_bytes((inside / file.name).read_bytes())
+        file.chmod(0o600)
+    theirs = container.servers()
+    assert world.ok("status", code=3)["state"] == "stale"
+    assert world.ok("stop")["pidsKilled"] == []
+    assert all(map(is_alive, theirs))
