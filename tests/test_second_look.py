@@ -1,0 +1,152 @@
+"""A listener that comes or goes while it is looked at: what only seems so is no stranger."""
+
+import os
+import pwd
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from devservers import config, inngest, ports, trouble, verdict, worktree
+from devservers.identity import Socket
+from devservers.spec import ServerSpec
+from devservers.verdict import Verdict
+from support import STAND_IN, World, accepts, is_alive, until
+
+
+def spec_of(world: World) -> ServerSpec:
+    here = worktree.find(world.main)
+    return inngest.spec(config.load(here.root, here.main, {}), here, env={})
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, name: str, *values: Any) -> list[Any]:
+    """Let a function of `ports` answer these in turn, the last for ever; return what is left."""
+    left = list(values)
+    monkeypatch.setattr(ports, name, lambda *_, **__: left.pop(0) if len(left) > 1 else left[0])
+    return left
+
+
+def test_a_listener_that_is_gone_at_the_second_look_is_no_stranger(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = Socket(1, "127.0.0.1", world.port, 3)
+    answers(monkeypatch, "is_open", 1, 0)
+    answers(monkeypatch, "listeners", (stranger,), ())
+    assert verdict.look(spec_of(world)).verdict is Verdict.STOPPED
+
+
+def test_a_listener_that_is_still_there_at_the_second_look_is_a_stranger(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, "is_open", 1)
+    answers(monkeypatch, "listeners", (Socket(1, "127.0.0.1", world.port, 3),))
+    assert verdict.look(spec_of(world)).verdict is Verdict.FOREIGN
+
+
+def test_what_listens_only_at_the_first_look_while_ours_starts_is_no_stranger(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, "listeners", (Socket(1, "127.0.0.1", world.port, 3),), ())
+    assert not verdict.has_strangers(spec_of(world), (), world.port)
+    answers(monkeypatch, "listeners", (Socket(1, "127.0.0.1", world.port, 3),))
+    assert verdict.has_strangers(spec_of(world), (), world.port)
+
+
+def test_a_socket_whose_process_is_not_known_yet_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """psutil reads who has which socket first, and which sockets there are afterwards."""
+    nobody, somebody = Socket(None, "::", 4242, -1), Socket(77, "::", 4242, 3)
+    left = answers(monkeypatch, "listening", (nobody,), (somebody,))
+    assert ports.listeners(4242) == (somebody,)
+    assert left == [(somebody,)]
+    answers(monkeypatch, "listening", (nobody,))
+    assert ports.listeners(4242) == (nobody,)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_users_inngest_server_is_a_stranger_and_is_named_by_its_user(
+    world: World,
+) -> None:
+    theirs = by_another_user(world)
+    error = world.fails("ensure", code=12)
+    assert error["code"] == "port-in-use"
+    assert f"user {theirs.username()}" in error["message"]
+    assert world.ok("status", code=3)["state"] == "foreign"
+    assert world.ok("stop")["pidsKilled"] == []
+    assert world.fails("ensure", "--force", code=12)["code"] == "port-in-use"
+    assert is_alive(theirs)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_the_mark_in_another_users_environment_proves_nothing(world: World) -> None:
+    theirs = by_another_user(world, DEVSERVERS_SERVER=f"inngest:{world.pid_file}")
+    assert world.fails("ensure", code=12)["code"] == "port-in-use"
+    assert world.ok("stop", "--force", code=12)["action"] == "error"
+    assert is_alive(theirs)
+
+
+def by_another_user(world: World, **more: str) -> psutil.Process:
+    """Start a server as another user would, by hand."""
+    folder = world.folder / "theirs"
+    folder.mkdir()
+    program = folder / "standin.py"
+    program.write_bytes(STAND_IN.read_bytes())
+    words = [sys.executable, "-I", "-S", "-c", _AS_NOBODY, str(program), str(world.port)]
+    child = world.processes.popen(words, env=world.env(more), cwd="/")
+    until(lambda: accepts(world.port))
+    until(lambda: psutil.Process(child.pid).uids().effective != 0)
+    return psutil.Process(child.pid)
+
+
+# Python may lie where only root can read: it is imported before the user changes.
+_AS_NOBODY = """
+import os, sys, types
+program, port = sys.argv[1:]
+module = sys.modules["standin"] = types.ModuleType("standin")
+exec(compile(open(program).read(), program, "exec"), module.__dict__)
+os.setgid(65534); os.setuid(65534)
+module.main(["dev", "--port", port])
+"""
+
+
+def test_a_holder_that_can_not_be_seen_is_named_by_its_user(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, "listeners", (Socket(None, "::", world.port, -1),))
+    monkeypatch.setattr(ports, "owner", lambda _: "ann")
+    error = trouble.port_in_use(spec_of(world), world.port)
+    assert "held by a process of ann that can't be seen from here" in error.message
+    assert error.details["holders"] == [
+        {**dict.fromkeys(("name", "cmdline", "cwd", "since")), "pid": None, "user": "ann"}
+    ]
+
+
+def test_the_user_of_a_socket_is_read_from_the_kernels_table(world: World) -> None:
+    world.listener()
+    assert ports.owner(world.port) == pwd.getpwuid(os.geteuid()).pw_name
+    assert ports.owner(world.port + 1) is None
+
+
+def test_a_container_is_said_where_a_holder_runs_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "proc", SimpleNamespace(is_elsewhere=lambda _: True))
+    said = trouble.describe_holder({**ports.holder(os.getpid()), "cwd": None, "since": None})
+    assert said.endswith(", in another container)")
+
+
+def test_stop_ends_ours_that_moved_and_reports_an_inngest_by_hand_on_its_port(
+    world: World,
+) -> None:
+    world.behave("moves")
+    ours = world.ok("ensure", "--no-wait")
+    until(lambda: accepts(world.port + 2))
+    theirs = world.inngest_by_hand()
+    assert world.ok("status", code=3)["state"] == "foreign"
+    stopped = world.ok("stop")
+    assert stopped["action"] == "stopped"
+    assert ours["pid"] in stopped["pidsKilled"]
+    assert theirs.pid not in stopped["pidsKilled"]
+    assert [holder["pid"] for holder in stopped["holders"]] == [theirs.pid]
+    assert is_alive(theirs)
