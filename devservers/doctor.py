@@ -18,6 +18,7 @@ from devservers import (
     ports,
     probe,
     process,
+    spawn,
     state,
     verdict,
 )
@@ -240,7 +241,7 @@ def _run(
     name, value = MARKER, f"doctor:{os.getpid()}"
     try:
         return subprocess.run(  # noqa: S603 - a program of the user's own choice
-            process.naming_its_session(argv),
+            spawn.naming_its_session(argv),
             env={**env, name: value},
             cwd=cwd,
             stdin=subprocess.DEVNULL,

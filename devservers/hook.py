@@ -104,7 +104,7 @@ def _nextjs(settings: "Config", here: "Worktree", *, wait: bool) -> "ServerSpec"
 
 def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     """Start a detached `ensure`, unless it is clear already that it would be in vain."""
-    from devservers import ports, process, state  # noqa: PLC0415 - not for a warm call
+    from devservers import ports, spawn, state  # noqa: PLC0415 - not for a warm call
 
     state.read_pid(spec.pid_file)  # raises where it can't be used, as command() does below
     doing = "is not running: it is being started"
@@ -116,7 +116,7 @@ def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     argv = (sys.executable, "-P", "-m", "devservers.hook", "--wait", "ensure", spec.name)
     spec.log_file.parent.mkdir(parents=True, exist_ok=True)
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    process.let_go(process.spawn(argv, here.root, env, spec.log_file))
+    spawn.let_go(spawn.spawn(argv, here.root, env, spec.log_file))
     say(f"the {spec.title} {doing} in the background. Log: {spec.log_file}")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from subprocess import Popen
 from typing import NamedTuple
 
-from devservers import logs, ports, process, readiness, state, trouble
+from devservers import logs, ports, process, readiness, spawn, state, trouble
 from devservers.errors import ServerExitedError, StateUnusableError, StopFailedError
 from devservers.identity import Identity, Socket
 from devservers.process import Ended
@@ -130,19 +130,31 @@ def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> Serve
     except BaseException:
         _undo(spec, child)
         raise
-    process.let_go(child)
+    spawn.let_go(child)
     return record
 
 
 def _undo(spec: ServerSpec, child: "Popen[bytes] | None") -> None:
-    root = process.identify(child.pid) if child and child.poll() is None else None
     try:
-        end(spec, (root,) if root else (), UNDO_GRACE)
+        end(spec, (), UNDO_GRACE)
+        while child and (found := _of_this_start(spec, child)):  # it may be forking still
+            end(spec, found, UNDO_GRACE)
     finally:
         if child:
             child.kill()  # only one that has gone into a container of its own is still there
             child.wait()
     state.remove(spec.pid_file, state.read(spec.pid_file))
+
+
+def _of_this_start(spec: ServerSpec, child: "Popen[bytes]") -> tuple[Identity, ...]:
+    """Return what a failed start has brought forth, also what has left its session meanwhile.
+
+    A program that makes a daemon of itself may not have its port yet.
+    """
+    root = process.identify(child.pid) if child.poll() is None else None
+    strays = process.family((), spec.marker).strays
+    own = (stray for stray in strays if process.names_session(stray.pid, child.pid))
+    return (*((root,) if root else ()), *own)
 
 
 def _prepare_log(spec: ServerSpec) -> int:
@@ -160,7 +172,7 @@ def _spawn(spec: ServerSpec, argv: tuple[str, ...]) -> "Popen[bytes]":
     name, _, value = spec.marker.partition("=")
     assert name == MARKER  # noqa: S101 - the record of a server rests on it
     try:
-        return process.spawn(argv, spec.cwd, {**spec.env, name: value}, spec.log_file)
+        return spawn.spawn(argv, spec.cwd, {**spec.env, name: value}, spec.log_file)
     except OSError as error:
         raise ServerExitedError(
             f"{argv[0]} could not be executed: {error.strerror or error}.",

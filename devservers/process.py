@@ -1,4 +1,4 @@
-"""Processes: identity, the family of a server, detached spawn, and ending what was proved ours.
+"""Processes: identity, the family of a server, and ending what was proved ours.
 
 On Linux /proc is read directly: a warm call needs two small reads and no psutil. Elsewhere psutil.
 """
@@ -8,14 +8,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from devservers import proc
 from devservers.identity import Identity, Listener
-
-if TYPE_CHECKING:
-    import subprocess
 
 POLL = 0.01  # seconds
 KILL_WAIT = 5.0  # seconds after SIGKILL until a process counts as a survivor
@@ -95,9 +91,9 @@ def family(roots: Iterable[Identity], marker: str = "") -> Family:
     live = [root.pid for root in roots if _is_in(table, root)]
     marked = [pid for pid in table if pid not in own and marker and has_marker(pid, marker)]
     found = dict.fromkeys(live)
-    found.update(dict.fromkeys(pid for pid in marked if _is_in_its_session(table[pid])))
+    found |= dict.fromkeys(pid for pid in marked if names_session(pid, table[pid].session))
     leaders = set(found)
-    found.update(dict.fromkeys(pid for pid, row in table.items() if row.session in leaders))
+    found |= dict.fromkeys(pid for pid, row in table.items() if row.session in leaders)
     children: dict[int, list[int]] = {}
     for pid, row in table.items():
         children.setdefault(row.parent, []).append(pid)
@@ -112,56 +108,9 @@ def family(roots: Iterable[Identity], marker: str = "") -> Family:
     return Family(*(tuple(table[pid].identity for pid in pids) for pids in (members, strays)))
 
 
-def naming_its_session(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `argv` so that it runs with its session's number in its environment.
-
-    Only the process that leads the session knows that number before `argv` runs, so a shell says
-    it and becomes the program, with the same pid. What leaves the session (an editor that a server
-    opened) still carries the number, and is told from the server by it.
-    """
-    if os.name != "posix":
-        return argv
-    return ("/bin/sh", "-c", f'export {proc.SESSION}=$$; exec "$@"', "sh", *argv)
-
-
-def spawn(
-    argv: tuple[str, ...], cwd: Path, env: Mapping[str, str], log: Path
-) -> "subprocess.Popen[bytes]":
-    """Start a server that depends on nothing of its caller's: own session, no stdin, no descriptor.
-
-    Its output is appended to `log`. Raises OSError if the program can't be executed.
-    """
-    import subprocess  # noqa: PLC0415 - 4 ms that a warm call saves
-
-    _check_program(argv[0], cwd, env)
-    with open(log, "ab", buffering=0) as output:  # "ab" is O_APPEND
-        return subprocess.Popen(  # noqa: S603 - argv comes from the user's own configuration
-            naming_its_session(argv),
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-
-def _check_program(program: str, cwd: Path, env: Mapping[str, str]) -> None:
-    """Raise the OSError that executing `program` would: a shell in between could only print it."""
-    import errno  # noqa: PLC0415
-    import shutil  # noqa: PLC0415
-
-    path = cwd / program if "/" in program else shutil.which(program, path=env.get("PATH"))
-    if path is None or not os.path.exists(path):  # noqa: PTH110
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
-    if not os.path.isfile(path) or not os.access(path, os.X_OK):  # noqa: PTH113
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)
-
-
-def let_go(child: "subprocess.Popen[bytes]") -> None:
-    """Forget a child that is to outlive us, so that its Popen doesn't warn of it when collected."""
-    if child.poll() is None:
-        child.returncode = 0
+def names_session(pid: int, session: int) -> bool:
+    """Return whether `pid` was started, by whatever way, in the session of that number."""
+    return os.fsencode(f"{proc.SESSION}={session}") in proc.environ(pid)
 
 
 def stop(
@@ -186,8 +135,7 @@ def stop(
             for process in pending:
                 (signalled if _send(process, signal_number) else refused)[process] = None
             _await_exit([process for process in pending if process not in refused], deadline)
-            pending = [p for p in more() if p not in members and is_alive(p)]
-            members.update(dict.fromkeys(pending))
+            pending = _newcomers(more, members) or _newcomers(more, members)
             if time.monotonic() >= deadline:
                 break  # something forks faster than it ends
         if not any(is_alive(process) for process in members if process not in refused):
@@ -195,6 +143,14 @@ def stop(
     survivors = tuple(process.pid for process in members if is_alive(process))
     ended = tuple(process.pid for process in signalled if process.pid not in survivors)
     return Ended(ended, forced, survivors)
+
+
+def _newcomers(
+    more: Callable[[], Iterable[Identity]], members: dict[Identity, None]
+) -> list[Identity]:
+    found = [process for process in more() if process not in members and is_alive(process)]
+    members.update(dict.fromkeys(found))
+    return found
 
 
 def _await_exit(processes: list[Identity], deadline: float) -> None:
@@ -231,10 +187,6 @@ def _pidfd(pid: int) -> int | None:
         with contextlib.suppress(OSError):
             return os.pidfd_open(pid)
     return None
-
-
-def _is_in_its_session(row: Process) -> bool:
-    return os.fsencode(f"{proc.SESSION}={row.session}") in proc.environ(row.identity.pid)
 
 
 def _is_in(table: Mapping[int, Process], process: Identity) -> bool:

@@ -1,5 +1,6 @@
 """dev.*: both servers of a worktree, every worktree at a glance, and what is left of lost ones."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from next_support import FAKE_NEXT, NextWorld, next_world
-from support import accepts, is_alive, until
+from support import INV, accepts, is_alive, until
 
 
 @pytest.fixture
@@ -230,6 +231,8 @@ def test_prune_leaves_a_server_whose_folder_only_looks_deleted(place: NextWorld)
     assert is_there(kept["listenerPid"])
     assert is_there(by_hand.pid)
     assert place.call("nextjs.status", cwd=tree)["running"]
+    (holder,) = place.call("ports.who", f"--port={kept['port']}")["holders"]
+    assert holder["worktree"] == str(tree)
 
 
 def test_prune_leaves_a_server_in_a_plain_folder_that_never_was_a_worktree(
@@ -263,6 +266,29 @@ def test_prune_leaves_a_server_whose_folder_lies_in_another_mount_namespace(
     assert not (hidden / "app").exists()
     assert pruned(place) == []
     assert is_there(child.pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_prune_leaves_a_server_whose_folder_is_hidden_by_a_mount(place: NextWorld) -> None:
+    hidden = place.plain("hidden")
+    (hidden / "app").mkdir()
+    mark = f"nextjs:{place.main}/.git/worktrees/gone/devservers/nextjs.pid"
+    words = map(str, (hidden, place.main, FAKE_NEXT, place.pool[0], INV))
+    script = (
+        '(cd "$1/app" && DEVSERVERS_SESSION=$$ exec "$0" -I -S "$3" title "$4") >&2 & '
+        'until (: </dev/tcp/127.0.0.1/"$4") 2>/dev/null; do :; done; '
+        'mount -t tmpfs none "$1" && cd "$2" && "$5" dev.prune --json; kill -0 $! && echo alive'
+    )
+    child = place.processes.popen(
+        ["unshare", "--mount", "bash", "-c", script, sys.executable, *words],
+        env=place.env({"NEXT_PRIVATE_WORKER": "1", "DEVSERVERS_SERVER": mark}),
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert child.stdout
+    answer = json.loads(child.stdout.readline())
+    assert answer["pruned"] == []
+    assert child.stdout.readline() == b"alive\n"
 
 
 def test_prune_ends_the_old_server_of_a_folder_that_was_made_again(place: NextWorld) -> None:

@@ -24,6 +24,7 @@ GROUPS = {
         "ports",
         "process",
         "readiness",
+        "spawn",
         "state",
         "whereabouts",
     },

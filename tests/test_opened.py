@@ -122,3 +122,35 @@ def test_what_a_killed_start_left_behind_is_named_when_it_is_ended(world: World)
 
 def is_alive_pid(pid: int) -> bool:
     return psutil.pid_exists(pid) and is_alive(psutil.Process(pid))
+
+
+# Makes a daemon of itself: its own session, its launcher gone, its port taken only later.
+DAEMON = """
+import os, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+time.sleep(float(sys.argv[1]))
+os.execv(sys.executable, [sys.executable, "-I", "-S", *sys.argv[2:]])
+"""
+
+
+@pytest.mark.parametrize("later", ["0", "600"])
+def test_a_program_that_makes_a_daemon_of_itself_fails_and_is_ended(
+    world: World, later: str
+) -> None:
+    fake = str(Path(__file__).with_name("fake_cli.py"))
+    world.configure(command=[sys.executable, "-I", "-S", "-c", DAEMON, later, fake])
+    assert world.fails("ensure", code=13)["code"] == "server-exited"
+    world.assert_nothing_left()
+
+
+def test_a_failed_start_leaves_what_an_earlier_server_opened(opened: Any) -> None:
+    opened.ok("ensure")
+    editor = opened.editor
+    opened.ok("stop")
+    opened.behave("exit=3")
+    assert opened.fails("ensure", code=13)["code"] == "server-exited"
+    assert is_alive(editor)

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devservers import proc, process
+from devservers import proc, process, spawn
 from devservers.identity import Identity, Listener
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -380,7 +380,7 @@ def test_a_spawned_program_is_in_the_session_that_its_environment_names(
         "-c",
         f"import os, sys\n{PRELUDE}say(os.getpid())\ntime.sleep(60)",
     )
-    child = process.spawn(words, tmp_path, {name: value}, tmp_path / "log")
+    child = spawn.spawn(words, tmp_path, {name: value}, tmp_path / "log")
     try:
         deadline = time.monotonic() + 20
         while not (tmp_path / "log").read_text() and time.monotonic() < deadline:
@@ -681,7 +681,7 @@ print(json.dumps(facts))
 
 def spawned(tmp_path: Path, code: str, env: dict[str, str] | None = None) -> int:
     argv = (sys.executable, "-I", "-S", "-c", code)
-    with process.spawn(argv, tmp_path, env or {}, tmp_path / "log") as child:
+    with spawn.spawn(argv, tmp_path, env or {}, tmp_path / "log") as child:
         return child.wait()
 
 
@@ -718,16 +718,16 @@ def test_what_a_spawned_server_says_is_added_to_the_log(tmp_path: Path) -> None:
 
 def test_a_program_that_can_not_be_executed_raises(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
-        process.spawn((str(tmp_path / "missing"),), tmp_path, {}, tmp_path / "log")
+        spawn.spawn((str(tmp_path / "missing"),), tmp_path, {}, tmp_path / "log")
 
 
 def test_a_server_that_is_let_go_outlives_its_popen_without_a_warning(tmp_path: Path) -> None:
     code = "import time; time.sleep(30)"
     argv = (sys.executable, "-I", "-S", "-c", code)
-    child = process.spawn(argv, tmp_path, {}, tmp_path / "log")
+    child = spawn.spawn(argv, tmp_path, {}, tmp_path / "log")
     identity = known(child.pid)
     try:
-        process.let_go(child)
+        spawn.let_go(child)
         del child
         gc.collect()  # a ResourceWarning would be an error here
         assert process.is_alive(identity)
@@ -738,7 +738,7 @@ def test_a_server_that_is_let_go_outlives_its_popen_without_a_warning(tmp_path: 
 
 def test_letting_go_of_a_child_that_has_ended_keeps_its_status(tmp_path: Path) -> None:
     argv = (sys.executable, "-I", "-S", "-c", "raise SystemExit(3)")
-    with process.spawn(argv, tmp_path, {}, tmp_path / "log") as child:
+    with spawn.spawn(argv, tmp_path, {}, tmp_path / "log") as child:
         await_zombie(child.pid)
-        process.let_go(child)
+        spawn.let_go(child)
         assert child.returncode == 3
