@@ -21,6 +21,8 @@ moves-once=FILE the same, but only where FILE isn't there yet; creates it
 noise           print bytes that are no UTF-8
 fork-on-term    on SIGTERM start another process before ending
 dump=FILE       write cwd, argv, session and open descriptors there as JSON
+opens=FOLDER    on GET /open-in-editor open a program that leaves tree and session, and there notes
+                signals
 name=NAME       say in the log under which name it was started, and with which words
 """
 
@@ -92,6 +94,34 @@ def unmark(words: list[str]) -> None:
     os.execve(sys.executable, [sys.executable, "-I", "-S", __file__, *words], env)  # noqa: S606 - no shell is what it is about
 
 
+def open_program(folder: Path) -> None:
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.closerange(3, 256)  # the sockets stay the server's
+    env = {**os.environ, "TORTURE_WITNESS": "opened"}
+    words = [sys.executable, "-I", "-S", "-c", OPENED, str(folder)]
+    os.execve(sys.executable, words, env)  # noqa: S606 - no shell is what it is about
+
+
+OPENED = """
+import contextlib, os, signal, sys
+file = f"{sys.argv[1]}/opened-{os.getpid()}"
+def note(number, frame):
+    with open(file, "a") as stream:
+        stream.write(f"{number} ")
+for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+    with contextlib.suppress(OSError, ValueError):
+        signal.signal(number, note)
+open(file, "w").close()
+while True:
+    signal.pause()
+"""
+
+
 def speak(behaviours: dict[str, str]) -> None:
     if "stub" in behaviours:
         say("Error: Inngest CLI binary not found.")
@@ -138,6 +168,8 @@ def serve(behaviours: dict[str, str], rest: list[str]) -> None:
         stand_in.signal.signal = lambda *_: None
     if "fork-on-term" in behaviours:
         fork_on_term(stand_in)
+    if "opens" in behaviours:
+        opens(stand_in, Path(behaviours["opens"]))
     if "late" in behaviours:
         answers_late(stand_in, float(behaviours["late"]))
     once = behaviours.get("moves-once")
@@ -164,6 +196,17 @@ def answers_late(stand_in, seconds: float) -> None:  # noqa: ANN001
         serve_forever(self)
 
     stand_in.Server.serve_forever = later
+
+
+def opens(stand_in, folder: Path) -> None:  # noqa: ANN001
+    answer = stand_in.Handler.do_GET
+
+    def do_get(self) -> None:  # noqa: ANN001
+        if self.path == "/open-in-editor":
+            open_program(folder)
+        answer(self)
+
+    stand_in.Handler.do_GET = do_get
 
 
 def fork_on_term(stand_in) -> None:  # noqa: ANN001

@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ MANNERS = ("", "slow=0.8", "late=0.4", "noise", "moves-once")
 BAD_MANNERS = ("slow=0.8", "deaf", "fork-on-term", "exit=1", "hang", "mute")
 ROUNDS = 4  # at most
 BOUND = 90.0  # seconds for a round, in which everything takes its own time-out
+WAIT = 60.0  # seconds that stop waits for the lock
+SLACK = 30.0  # seconds beyond a call's own time-out: stopping, undoing, a busy machine
 MOST_KEPT = 4000  # characters of an output, in the story
 
 
@@ -43,6 +46,10 @@ class Call(NamedTuple):
     child: "subprocess.Popen[bytes]"
     killed_at: float
     """A monotonic instant."""
+    begun: float
+    """A monotonic instant."""
+    timeout: float
+    """Seconds."""
 
 
 class Episode:
@@ -63,6 +70,8 @@ class Episode:
         self.ended = self.crashed = False  # something ends servers in this round; kills in any
         self.folders = [world.main, world.a, world.b]
         self.witnesses = [Witness(world, 0)]
+        if self.rng.random() < 0.3 and outside.can_make_containers():
+            self.witnesses.append(Witness(world, 1, manner="neighbour"))
         self.by_hand: list[psutil.Process] = []
 
     def run(self, most: int) -> int:
@@ -96,9 +105,11 @@ class Episode:
         shape = self.rng.choice(SHAPES[:-1] if self.rough else SHAPES)
         manner = self.rng.choice((*MANNERS, *BAD_MANNERS) if self.rough else MANNERS)
         once = f"={self.world.folder / 'moved'}" if manner == "moves-once" else ""
-        self.world.behave(*filter(None, (shape, manner + once)))
+        opens = f"opens={self.world.folder}"
+        self.world.behave(*filter(None, (shape, opens, manner + once)))
         steps = self.plan()
-        self.tell(f"round, {'rough' if self.rough else 'gentle'}, launcher {shape!r} {manner!r}")
+        kind = "rough" if self.rough else "gentle"
+        self.tell(f"round, {kind}, launcher {shape!r} {manner!r}")
         self.ended = self.rough or any(step.do in {"stop", "restart"} for step in steps)
         self.crashed |= self.rough or any(step.killed and step.do in CALLS for step in steps)
         begun = time.monotonic()
@@ -114,6 +125,7 @@ class Episode:
             outside.check_record(self.world, must_be_there=False)
         for witness in self.witnesses:
             witness.check()
+        outside.check_opened(self.world)
 
     def do(self, step: Step) -> None:
         """Begin with a step."""
@@ -141,7 +153,8 @@ class Episode:
         env = {CALL: str(self.number)}
         child = self.world.start(f"inngest.{task}", "--json", *words, cwd=folder, env=env)
         killed_at = time.monotonic() + (killed or 2 * BOUND)
-        self.calls.append(Call(task, folder, child, killed_at))
+        patience = timeout if words else WAIT  # the others wait for whoever holds the lock
+        self.calls.append(Call(task, folder, child, killed_at, time.monotonic(), patience))
         fate = f", to be killed after {killed:.2f} s" if killed else ""
         self.tell(f"{task} in {folder.name}: pid {child.pid}, call {self.number}{fate}")
 
@@ -151,6 +164,8 @@ class Episode:
             if time.monotonic() > call.killed_at:
                 call.child.kill()
                 call.child.wait()
+            late = time.monotonic() - call.begun
+            assert late < call.timeout + SLACK, ("did not end in its own time", call, late)
             if call.child.poll() is not None:
                 self.calls.remove(call)
                 self.check_answer(call)
@@ -165,7 +180,7 @@ class Episode:
             return done
         allowed = {"status": {0, 3, 4}, "stop": {0}}.get(call.task, {0})
         if self.rough and call.task in {"ensure", "restart"}:
-            allowed = {0, 13, 14, 15} | ({12} if self.witnesses[1:] or self.by_hand else set())
+            allowed = {0, 13, 14, 15} | ({12} if self.strangers or self.by_hand else set())
         assert done.code in allowed, (f"{call.task} may give {allowed}", done)
         assert "Traceback" not in done.err, done
         if done.json.get("action") == "error":
@@ -209,17 +224,22 @@ class Episode:
             blow(victim)
         return describe(victim)
 
+    @property
+    def strangers(self) -> list[Witness]:
+        """The witnesses that listen."""
+        return [witness for witness in self.witnesses if witness.listens]
+
     def stranger(self, where: float) -> str:
         """Let another listener have the port, where it is free."""
         address = pick(list(outside.addresses()), where)
-        manner = "mute" if where * 10 % 1 < 0.2 else ""
+        manner = {0: "mute", 1: "drip", 2: "drip"}.get(int(where * 10 % 1 * 10), "")
         witness = Witness(self.world, len(self.witnesses), address, manner)
         self.witnesses.append(witness)
         return f"{witness.name}, pid {witness.child.pid}, {witness.is_there or 'taken'}"
 
     def stranger_leaves(self, _: float = 0) -> str:
         """End all other listeners."""
-        here = [witness for witness in self.witnesses[1:] if witness.is_there]
+        here = [witness for witness in self.strangers if witness.is_there]
         for witness in here:
             witness.leave()
         return str([witness.child.pid for witness in here])
@@ -259,6 +279,15 @@ class Episode:
             self.world.record_file.write_text(json.dumps({**record, "pid": pid}))
         return f"pid {pid}"
 
+    def open_program(self, _: float) -> str:
+        """Let a server that was proved to run open a program, as a user opens an editor."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if json.loads(self.world.record_file.read_text())["listener"]:
+                url = f"http://127.0.0.1:{self.world.port}/open-in-editor"
+                with urllib.request.urlopen(url, timeout=1) as answer:
+                    return f"status {answer.status}"
+        return "none there"
+
     # Order
 
     def converge(self) -> None:
@@ -283,7 +312,10 @@ class Episode:
         outside.check_record(self.world, must_be_there=True)
         stopped = self.now("stop").json
         assert stopped["portFree"], stopped
-        self.world.assert_nothing_left()
+        outside.check_nothing_left(self.world)
+        outside.check_opened(self.world)
+        for witness in self.witnesses:
+            witness.check()
         with contextlib.suppress(AssertionError):  # a child of a killed caller may take a moment
             until(lambda: not outside.ours(self.world, self.witnesses), 2)
         left = [*map(describe, outside.ours(self.world, self.witnesses))]
@@ -313,6 +345,7 @@ DEEDS = {
     "lose file": Episode.lose_file,
     "crash": Episode.crash,
     "forge file": Episode.forge_file,
+    "open program": Episode.open_program,
 }
 
 

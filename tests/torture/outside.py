@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,23 +13,32 @@ from pathlib import Path
 
 import psutil
 
-from support import TEST_MARK, World, describe, is_alive
+from support import TEST_MARK, World, accepts, describe, is_alive
 
 CALL = "TORTURE_CALL"  # inherited by a server: the number of the call that started it
+WITNESS = "TORTURE_WITNESS"  # in the environment of whatever must never be signalled
+NAMESPACES = ("unshare", "--pid", "--fork", "--mount", "--net", "--mount-proc")
 
 
 class Witness:
-    """A process that must not be signalled, and notes it if it is. With an address, a listener."""
+    """A process that must not be signalled, and notes it if it is. With an address, a listener.
+
+    A neighbour runs in a container, under the same user and with the mark of this world's server.
+    """
 
     def __init__(self, world: World, number: int, address: str = "", manner: str = "") -> None:
         self.name = f"{address or 'bystander'} {manner}".strip()
         self.notes = world.folder / f"signals-{number}"
+        self.listens = bool(address)
         words = [str(self.notes), address, str(world.port), manner]
-        self.child = world.processes.popen(
-            [sys.executable, "-I", "-S", "-c", _WITNESS, *words],
-            env=world.env(),
-            stdout=subprocess.PIPE,
-        )
+        words = [sys.executable, "-I", "-S", "-c", _WITNESS, *words]
+        more = {WITNESS: str(number)}
+        if manner == "neighbour":
+            enter = 'mount -t tmpfs none "$1"; shift; DEVSERVERS_SESSION=$$ exec "$@"'
+            words = [*NAMESPACES, "sh", "-c", enter, "sh", str(world.pid_file.parent), *words]
+            mark = f"inngest:{world.pid_file}"
+            more |= {"DEVSERVERS_SERVER": mark, "PATH": os.environ["PATH"]}
+        self.child = world.processes.popen(words, env=world.env(more), stdout=subprocess.PIPE)
         assert self.child.stdout
         self.is_there = self.child.stdout.readline() == b"there\n"
 
@@ -52,7 +62,8 @@ def marked(world: World) -> dict[psutil.Process, str]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             env = process.environ()
-            if env.get("DEVSERVERS_SERVER") == f"inngest:{world.pid_file}":
+            mark = env.get("DEVSERVERS_SERVER")
+            if mark == f"inngest:{world.pid_file}" and WITNESS not in env:
                 found[process] = env.get(CALL, "?")
     return {process: call for process, call in found.items() if is_alive(process)}
 
@@ -72,7 +83,38 @@ def ours(world: World, witnesses: list[Witness]) -> list[psutil.Process]:
     """Return what the callers of this world started, marked or not."""
     known = {witness.child.pid for witness in witnesses}
     found = world.processes.carrying(TEST_MARK, world.processes.mark)
-    return [process for process in found if process.pid not in known]
+    return [one for one in found if one.pid not in known and not is_witness(one)]
+
+
+def is_witness(process: psutil.Process) -> bool:
+    """Return whether it is something that must never be signalled."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return WITNESS in process.environ()
+    return False
+
+
+def can_make_containers() -> bool:
+    """Return whether this user can: root, on Linux."""
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which(NAMESPACES[0]):
+        return False
+    return subprocess.run([*NAMESPACES, "true"], check=False, capture_output=True).returncode == 0
+
+
+def check_opened(world: World) -> None:
+    """Fail if what a server opened has been signalled or killed."""
+    for file in world.folder.glob("opened-*"):
+        pid = int(file.name.partition("-")[2])
+        assert not file.read_text(), f"pid {pid}, opened by a server, was sent {file.read_text()}"
+        assert psutil.pid_exists(pid), f"pid {pid}, opened by a server, was killed"
+        assert is_alive(psutil.Process(pid)), f"pid {pid}, opened by a server, was killed"
+
+
+def check_nothing_left(world: World) -> None:
+    """Fail unless no process, no file and no listener of the world's server is left."""
+    assert [*map(describe, marked(world))] == []
+    assert [file.name for file in world.state_files()] == []
+    assert not accepts(world.port)
+    assert not accepts(world.port, "::1")
 
 
 def belongs(process: psutil.Process, root: int) -> bool:
@@ -134,7 +176,7 @@ def addresses() -> Iterator[str]:
 
 
 _WITNESS = """
-import contextlib, signal, socket, sys
+import contextlib, signal, socket, sys, threading, time
 notes, address, port, manner = sys.argv[1:]
 def note(number, frame):
     with open(notes, "a") as stream:
@@ -150,11 +192,19 @@ if address:
         sys.exit(1)
 print("there", flush=True)
 held = []
+def drip(connection):
+    with connection, contextlib.suppress(OSError):
+        while True:
+            connection.sendall(b"H")
+            time.sleep(0.1)
 while True:
     if not address:
         signal.pause()
         continue
     connection, _ = listener.accept()
+    if manner == "drip":
+        threading.Thread(target=drip, args=[connection], daemon=True).start()
+        continue
     if manner == "mute":
         held.append(connection)
         continue
