@@ -83,8 +83,8 @@ def _git(worktree: Worktree, *words: str, allowed: tuple[int, ...] = (0,)) -> st
         msg = f"git can't be run: {error.strerror}."
         raise HooksUnusableError(msg, hint="Install git, or correct PATH.") from error
     if done.returncode not in allowed:
-        said = os.fsdecode(done.stderr).strip()
-        raise HooksUnusableError(f"`git {' '.join(words)}` failed in {worktree.root}: {said}")
+        said = os.fsdecode(done.stderr).strip().splitlines()
+        raise HooksUnusableError(f"`git {' '.join(words)}` failed in {worktree.root}:", lines=said)
     return os.fsdecode(done.stdout).removesuffix("\n")
 
 

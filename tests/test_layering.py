@@ -15,7 +15,7 @@ PACKAGE = Path(devservers.__file__).parent
 # Which group a module belongs to. One that exists and is not named here fails: give it its place.
 GROUPS = {
     "errors": {"errors"},
-    "values": {"config", "identity", "record", "result", "spec", "tables", "worktree"},
+    "values": {"config", "identity", "record", "result", "spec", "tables", "terminal", "worktree"},
     "proof": {"probe", "proc"},
     "system": {
         "hookfile",
@@ -78,6 +78,7 @@ MAY_IMPORT = {
 ALSO = {
     "record": {"identity"},
     "spec": {"identity"},
+    "tables": {"terminal"},
     "rendering_hooks": {"rendering", "githooks"},
     "rendering_dev": {"rendering", "tables", "assignment", "pool"},
     "rendering_fleet": {
