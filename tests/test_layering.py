@@ -90,7 +90,7 @@ HEAVY = {"filelock", "psutil", "requests"}  # 30 to 190 ms each
 SPEAKS = {"cli", "hook", "printing", "standin"}  # besides the tasks
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 60
-LONGER = {"standin": 750}  # one file, since it is run by its path without anything beside it
+LONGER = {"standin": 800}  # one file, since it is run by its path without anything beside it
 
 
 def name_of(file: Path) -> str:
