@@ -182,9 +182,9 @@ def _no_port(pool: tuple[int, ...], taken: Mapping[int, Worktree]) -> NoPortErro
                 "holders": list(holders),
             }
         )
-    said = "\n".join(f"  {row['port']}: {_holder(row)}" for row in rows)
     return NoPortError(
-        f"No port of nextjs.ports is free ({len(pool)} ports):\n{said}",
+        f"No port of nextjs.ports is free ({len(pool)} ports):",
+        lines=[f"  {row['port']}: {_holder(row)}" for row in rows],
         hint="Add ports to nextjs.ports in the configuration, or remove a worktree that is not "
         "needed (`git worktree remove`); `inv dev.prune` ends what such a one left running.",
         details={"ports": rows},

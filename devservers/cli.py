@@ -12,6 +12,7 @@ SIMPLE = frozenset({"--json", "--quiet"})
 
 def main() -> None:
     """Run the tasks named on the command line; leave with their exit status."""
+    sys.excepthook = printing.excepthook
     task, *flags = sys.argv[1:] or [""]
     if task in ENSURE and SIMPLE.issuperset(flags):
         rendered = _glance()

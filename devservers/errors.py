@@ -1,29 +1,37 @@
 """Every failure a caller can meet: a sentence, a hint, data, and the exit status it becomes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 
 class DevServerError(Exception):
     """Base of all failures of this package.
 
-    `message` says what is wrong, `hint` what to do next, `details` carries JSON-ready data under
-    the names of the contract (`holders`, `logFile`, …). `code` and `exit_code` are fixed by class.
+    `sentence` says what is wrong, `lines` what belongs below it, such as a server's last words;
+    `message` is both. `hint` says what to do next, `details` carries JSON-ready data under the
+    names of the contract (`holders`, `logFile`, …). `code` and `exit_code` are fixed by class.
     """
 
     code: ClassVar[str] = "internal"
     exit_code: ClassVar[int] = 1
 
     def __init__(
-        self, message: str, *, hint: str | None = None, details: Mapping[str, object] | None = None
+        self,
+        sentence: str,
+        *,
+        lines: Iterable[str] = (),
+        hint: str | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.sentence = sentence
+        self.lines = tuple(lines)
+        self.message = "\n".join((sentence, *self.lines))
+        super().__init__(self.message)
         self.hint = hint
         self.details: dict[str, object] = dict(details or {})
 
     def __str__(self) -> str:
-        """Return the sentence, and the hint on a line of its own."""
+        """Return the message, and the hint on a line of its own."""
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 

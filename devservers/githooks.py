@@ -40,6 +40,8 @@ def install(worktree: Worktree, python: str = sys.executable) -> Hooks:
     Raises HooksUnusableError.
     """
     before = status(worktree)
+    for hook in before.hooks:  # all or none
+        hookfile.check(hook)
     changed = [hookfile.put_in(hook, python) for hook in before.hooks]
     warnings = [*_warnings(worktree, before, python)]
     warnings += [
@@ -54,7 +56,10 @@ def install(worktree: Worktree, python: str = sys.executable) -> Hooks:
 
 def uninstall(worktree: Worktree) -> Hooks:
     """Take our part out of each hook, and leave the rest as it was. Raises HooksUnusableError."""
-    taken = [hookfile.take_out(hook) for hook in status(worktree).hooks]
+    before = status(worktree)
+    for hook in before.hooks:
+        hookfile.check(hook)
+    taken = [hookfile.take_out(hook) for hook in before.hooks]
     return status(worktree)._replace(action="uninstalled" if any(taken) else "unchanged")
 
 
@@ -83,8 +88,8 @@ def _git(worktree: Worktree, *words: str, allowed: tuple[int, ...] = (0,)) -> st
         msg = f"git can't be run: {error.strerror}."
         raise HooksUnusableError(msg, hint="Install git, or correct PATH.") from error
     if done.returncode not in allowed:
-        said = os.fsdecode(done.stderr).strip()
-        raise HooksUnusableError(f"`git {' '.join(words)}` failed in {worktree.root}: {said}")
+        said = os.fsdecode(done.stderr).strip().splitlines()
+        raise HooksUnusableError(f"`git {' '.join(words)}` failed in {worktree.root}:", lines=said)
     return os.fsdecode(done.stdout).removesuffix("\n")
 
 

@@ -37,8 +37,13 @@ def main(words: list[str] | None = None) -> int:
 
 
 def say(text: str) -> None:
-    """Print one line on stderr, if there is one: unbuffered, so that nothing can fail later."""
-    line = f"devservers: {' '.join(text.split())}\n"
+    """Print one line on stderr, if there is one: unbuffered, so that nothing can fail later.
+
+    What isn't printable is shown as Python would write it. `terminal` would do that, too; but
+    where nothing can be imported any more, this line has to come all the same.
+    """
+    words = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    line = f"devservers: {words}\n"
     try:
         if sys.stderr is not None:  # closed by the caller; 2 may be anything by now
             os.write(2, line.encode(errors="backslashreplace"))

@@ -1,6 +1,8 @@
 """One of git's hooks as a file: put our part in, take it out, tell what is there.
 
-Our part is a block between two marks. A shell script gets it right after its first line, so that
+Our part is a block between two marks; what is between them is ours to renew and to take out. Where
+one of them is gone, or there are more, nobody can tell what is whose, and nothing is changed. A
+shell script gets it right after its first line, so that
 whatever comes later in it (its exit status, an `exec`) is as before. Anything else that is there
 (another language, a link, a script that isn't executable) is moved aside and called by ours.
 """
@@ -15,6 +17,7 @@ from devservers.errors import HooksUnusableError
 
 BEGIN = "# devservers: begin (`inv hooks.uninstall` takes this part out)\n"
 END = "# devservers: end\n"
+_MARKS = (BEGIN.split()[:3], END.split())
 SHEBANG = "#!/bin/sh"
 ASIDE = ".before-devservers"  # what ours found in its place
 LEGACY = ".legacy"  # what pre-commit found in its place
@@ -28,9 +31,12 @@ class Hook(NamedTuple):
     event: str
     file: Path
     state: str
-    """installed, absent (no hook at all), other (somebody's, without ours) or pre-commit."""
+    """installed, absent (no hook at all), other (somebody's, without ours), damaged (a mark of ours
+    is missing or stands there twice) or pre-commit."""
     chained: bool = False
     """Another hook runs beside ours."""
+    damage: str | None = None
+    """What is wrong with our marks."""
 
 
 def look(folder: Path, event: str) -> Hook:
@@ -39,13 +45,30 @@ def look(folder: Path, event: str) -> Hook:
     text = _read(file)
     if text is None:
         return Hook(event, file, "other" if os.path.lexists(file) else "absent")
-    if BEGIN in text:
-        before, ours, after = _split(text)
-        return Hook(event, file, "installed", chained=ASIDE in ours or not _is_own(before + after))
-    if BY_PRE_COMMIT in text:
-        legacy = BEGIN in (_read(_legacy(file)) or "")
-        return Hook(event, file, "installed" if legacy else "pre-commit", chained=legacy)
-    return Hook(event, file, "other")
+    theirs = BY_PRE_COMMIT in text
+    if theirs:
+        text = _read(_legacy(file)) or ""
+    if damage := _damage(text):
+        return Hook(event, file, "damaged", damage=damage)
+    parts = _split(text)
+    if parts is None:
+        return Hook(event, file, "pre-commit" if theirs else "other")
+    before, ours, after = parts
+    chained = theirs or ASIDE in ours or not _is_own(before + after)
+    return Hook(event, file, "installed", chained=chained)
+
+
+def check(hook: Hook) -> None:
+    """Raise HooksUnusableError where it can't be told which part of the hook is ours."""
+    file, text = _place(hook)
+    if damage := _damage(text or ""):
+        raise HooksUnusableError(
+            f"The hook {file} was left as it is, since it can't be told what in it is whose: "
+            f"{damage}.",
+            hint=f"Put {BEGIN.strip()!r} and {END.strip()!r} once each, around our part of it; or "
+            "take out all that belongs to it, and run this again.",
+            details={"file": str(file)},
+        )
 
 
 def put_in(hook: Hook, python: str) -> bool:
@@ -53,14 +76,15 @@ def put_in(hook: Hook, python: str) -> bool:
 
     Raises HooksUnusableError.
     """
+    check(hook)
     file = hook.file
     text = _read(file)
     if BY_PRE_COMMIT in (text or ""):
         return False  # either not ours to change, or ours runs already as its .legacy
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        if text is not None and BEGIN in text:
-            before, ours, after = _split(text)
+        if parts := _split(text or ""):
+            before, ours, after = parts
             aside = _aside(file).name if ASIDE in ours else None
             new = before + block(hook.event, python, aside) + after
             return (new != text or not os.access(file, os.X_OK)) and _write(file, new)
@@ -78,13 +102,12 @@ def take_out(hook: Hook) -> bool:
 
     Raises HooksUnusableError.
     """
-    file = hook.file
-    if BY_PRE_COMMIT in (_read(file) or ""):
-        file = _legacy(file)
-    text = _read(file)
-    if text is None or BEGIN not in text:
+    check(hook)
+    file, text = _place(hook)
+    parts = _split(text or "")
+    if parts is None:
         return False
-    before, ours, after = _split(text)
+    before, ours, after = parts
     try:
         if not _is_own(before + after):
             return _write(file, before + after)
@@ -124,10 +147,45 @@ except ImportError:
 sys.exit(main())"""
 
 
-def _split(text: str) -> tuple[str, str, str]:
-    before, _, tail = text.partition(BEGIN)
-    ours, _, after = tail.partition(END)
-    return before, ours, after
+def _place(hook: Hook) -> tuple[Path, str | None]:
+    """Return the file that has our part, or would have it, and what is in it."""
+    text = _read(hook.file)
+    if BY_PRE_COMMIT in (text or ""):
+        return _legacy(hook.file), _read(_legacy(hook.file))
+    return hook.file, text
+
+
+def _split(text: str) -> tuple[str, str, str] | None:
+    """Return what is before our part, our part without its marks, and what is after it."""
+    lines = text.splitlines(keepends=True)
+    begins, ends = _marks(lines)
+    if not begins:
+        return None
+    begin, end = begins[0], ends[0]
+    return "".join(lines[:begin]), "".join(lines[begin + 1 : end]), "".join(lines[end + 1 :])
+
+
+def _damage(text: str) -> str | None:
+    """Return what is wrong with our marks; None where they are there once each, or not at all."""
+    begins, ends = _marks(text.splitlines(keepends=True))
+    marks = ((BEGIN, begins), (END, ends))
+    for mark, found in marks:
+        if len(found) > 1:
+            return f"the line `{mark.strip()}` stands in it {len(found)} times"
+    for mark, found in marks:
+        if not found and (begins or ends):
+            return f"the line `{mark.strip()}` is missing"
+    if begins > ends:
+        return f"the line `{END.strip()}` stands before the one that begins our part"
+    return None
+
+
+def _marks(lines: list[str]) -> tuple[list[int], list[int]]:
+    # By their first words: editors indent and trim lines, and change how they end.
+    begin, end = (
+        [number for number, line in enumerate(lines) if line.split()[:3] == mark] for mark in _MARKS
+    )
+    return begin, end
 
 
 def _is_own(rest: str) -> bool:

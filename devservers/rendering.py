@@ -159,7 +159,7 @@ def disabled(port: int, title: str, **more: object) -> Rendered:
 def failed(error: DevServerError) -> Rendered:
     """Render a failure of any task."""
     data = {"code": error.code, "message": error.message, "hint": error.hint, **error.details}
-    lines = (f"error: {error.message}", *((error.hint,) if error.hint else ()))
+    lines = (f"error: {error.sentence}", *error.lines, *((error.hint,) if error.hint else ()))
     return Rendered({"action": "error", "error": data}, lines, exit_code=error.exit_code)
 
 

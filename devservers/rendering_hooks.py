@@ -7,6 +7,7 @@ _STATES = {
     "installed": "installed",
     "absent": "not installed",
     "other": "not installed; there is another hook, which install would keep",
+    "damaged": "half of our part is there",
     "pre-commit": "not installed; pre-commit's own hook is there",
 }
 
@@ -24,6 +25,7 @@ def hooks(result: Hooks) -> Rendered:
                 "state": hook.state,
                 "installed": hook.state == "installed",
                 "chained": hook.chained,
+                "damage": hook.damage,
             }
             for hook in result.hooks
         ],
@@ -32,5 +34,6 @@ def hooks(result: Hooks) -> Rendered:
     lines = [f"git hooks in {result.folder}{': nothing to do' * (result.action == 'unchanged')}"]
     for hook in result.hooks:
         beside = ", beside the hook that was there" if hook.chained else ""
-        lines.append(f"  {hook.event}: {_STATES[hook.state]}{beside}")
+        damage = f"; {hook.damage}" if hook.damage else ""
+        lines.append(f"  {hook.event}: {_STATES[hook.state]}{beside}{damage}")
     return Rendered(data, tuple(lines), result.warnings)

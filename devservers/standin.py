@@ -8,6 +8,9 @@ It repeats what was measured on inngest-cli 1.45.1 ("the facts" below), the awkw
 a taken port is no error, the last to register an app id wins. Where the measurements are silent it
 follows the public source of inngest/inngest, named where it counts.
 
+It differs where that is safer: it listens on loopback unless `--host` says otherwise, answers no
+page of another site, and asks only apps on this machine.
+
 Not imitated: auto-discovery (reported as the flags say, never done), config files and `INNGEST_*`
 variables, the UI, crons, trigger expressions, sleeping and waiting steps, the pauses between
 retries, and storage (`--persist` leaves an empty file). Of the other ports only the connect
@@ -27,21 +30,25 @@ import socket
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from contextlib import suppress
+from http import HTTPStatus, client
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
-from threading import Lock, Thread
+from threading import Lock, Thread, Timer
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 VERSION = "1.45.1-standin"
 MAX_BODY = 3 * 1024 * 1024
+MAX_ANSWER = 4 * 1024 * 1024  # bytes; pkg/consts, MaxSDKResponseBodySize
 MAX_CALLS = 1000  # a run's calls to its function; bounds a function that never ends
 PING_TIMEOUT = 10.0  # pkg/deploy/deploy.go
 RUN_TIMEOUT = 600.0
 PING_ERRORS = {401: "unauthorized", 403: "forbidden", 404: "url_not_found"}
 PING_ERRORS |= {500: "internal_server_error"}  # same place: any other status counts as success
+EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - only bound where the flag asks for it
+LOCAL = re.compile(r"([\w.-]+\.)?localhost|127(\.[0-9]{1,3}){3}|0\.0\.0\.0|::1")
+ADDRESS = re.compile(r"[0-9.]+|[0-9a-f.]*:[0-9a-f:.]*")
 Json = dict[str, Any]
 
 
@@ -50,11 +57,9 @@ def log(level: str, msg: str, **fields: object) -> None:
     seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     record = {"time": f"{stamp}.{fraction:09d}Z", "level": level, "msg": msg, **fields}
-    try:
+    with suppress(OSError, ValueError):  # a reader that has gone must not take the server with it
         sys.stdout.write(json.dumps(record, separators=(",", ":"), default=str) + "\n")
         sys.stdout.flush()
-    except (OSError, ValueError):
-        pass  # a reader of the log that has gone away must not take the server with it
 
 
 def fail(message: str) -> NoReturn:
@@ -72,7 +77,7 @@ class Parser(ArgumentParser):
         add("command", choices=["dev"])
         add("-p", "--port", type=int, default=8288, help="the next free one where it is taken")
         add("-u", "--sdk-url", dest="urls", action="append", default=[], help="an app to watch")
-        add("--host", default="", help="interface of the API; every one without it")
+        add("--host", default="", help="where to listen; loopback without it")
         # The original's default is 8289 whatever its port is. One more than the port is the same
         # by default, and lets stand-ins on other ports leave 8289 alone.
         add("--connect-gateway-port", type=int, help="the port after the API's")
@@ -100,25 +105,46 @@ class Parser(ArgumentParser):
         for port in (options.port, options.connect_gateway_port):
             if not 0 <= port <= 65535:  # noqa: PLR2004 - the last port there is
                 fail(f"invalid port {port}")
+        try:
+            options.urls = [*map(local, options.urls)]
+        except ValueError as error:
+            fail(f"invalid --sdk-url: {error}")
         options.poll_interval = max(0.05, options.poll_interval)
         return options
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Listen on one address, or as Go does on `*:port`: IPv6 that takes IPv4 too, if there is IPv6.
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Listen on one address, on all of them, or without `host` on loopback, IPv4 and IPv6.
 
-    `create_server` sets SO_REUSEADDR (not on Windows, where it would steal the port), as Go does.
+    The original takes every interface, so that the port counts as taken where anybody has it on
+    any. `create_server` sets SO_REUSEADDR (not on Windows, where it would steal the port), as Go.
     """
-    if host not in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+    dual = socket.has_dualstack_ipv6()
+    every = socket.AF_INET6 if dual else socket.AF_INET
+    if host in EVERY_ADDRESS:
+        return [socket.create_server(("", port), family=every, backlog=128, dualstack_ipv6=dual)]
+    if host:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=128)
-    if socket.has_dualstack_ipv6():
-        family = socket.AF_INET6
-        return socket.create_server(("", port), family=family, backlog=128, dualstack_ipv6=True)
-    return socket.create_server(("", port), backlog=128)
+        return [socket.create_server((host, port), family=family, backlog=128)]
+    with socket.socket(every) as probe:  # bound and never listening: nobody can connect to it
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if dual:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        probe.bind(("", port))
+        port = probe.getsockname()[1]
+    listeners = [socket.create_server(("127.0.0.1", port), backlog=128)]
+    try:
+        if dual:
+            listeners += [socket.create_server(("::1", port), family=every, backlog=128)]
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:  # a loopback without IPv6, as in many containers
+            listeners[0].close()
+            raise
+    return listeners
 
 
-def listen_near(name: str, host: str, port: int, reserved: set[int]) -> socket.socket:
+def listen_near(name: str, host: str, port: int, reserved: set[int]) -> list[socket.socket]:
     """Listen on `port`, or on the next free one that isn't reserved, and log the move.
 
     A port that needs privileges counts as taken: pkg/devserver/ports.go asks only whether it
@@ -126,7 +152,7 @@ def listen_near(name: str, host: str, port: int, reserved: set[int]) -> socket.s
     """
     for candidate in [port, *(p for p in range(port + 1, 65536) if p not in reserved)]:
         try:
-            listener = listen(host, candidate)
+            listeners = listen(host, candidate)
         except OSError as error:
             if error.errno in {errno.EADDRINUSE, errno.EACCES}:
                 continue
@@ -134,7 +160,7 @@ def listen_near(name: str, host: str, port: int, reserved: set[int]) -> socket.s
         if candidate != port:
             fields = {"name": name, "from": port, "to": candidate}
             log("INFO", "Port conflict, using new port", **fields)
-        return listener
+        return listeners
     fail(f"could not find open port for {name}: no ports available starting at {port}")
 
 
@@ -156,6 +182,22 @@ class Server(ThreadingMixIn, TCPServer):
             log("ERROR", "request failed", error=repr(error))
 
 
+def host_of(url: str) -> str:
+    """Return the host that a URL names, in lower case, without port and brackets; "" for none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # a bracket too few
+        return ""
+
+
+def local(url: str) -> str:
+    """Return `url`, whose `http://` may be left out. Raises ValueError for another machine's."""
+    full = url if "://" in url else f"http://{url}"
+    if not LOCAL.fullmatch(host_of(full)):
+        raise ValueError(f"{url!r} is not on this machine; the stand-in asks nobody else")
+    return full
+
+
 def normalized(url: str) -> str:
     """Return `url` so that two spellings of one endpoint are equal (pkg/util, NormalizeAppURL)."""
     try:
@@ -173,22 +215,40 @@ def normalized(url: str) -> str:
 def call(method: str, url: str, body: Json, timeout: float) -> tuple[int, bool, bytes]:
     """Send `body` to an app; return the status, whether a retry makes sense, and the answer.
 
-    `http.client` knows no proxies, and that is why it is used: an app is always asked directly.
-    Raises OSError or HTTPException where there is no answer, ValueError where the URL is unusable.
+    `http.client` knows no proxies and follows no redirects, and that is why it is used: an app is
+    always asked directly. Raises OSError or HTTPException where there is no whole answer within
+    `timeout` seconds and MAX_ANSWER bytes, ValueError where the URL is unusable.
     """
-    parts = urlsplit(url)
-    kind = {"http": HTTPConnection, "https": HTTPSConnection}.get(parts.scheme)
-    if kind is None or not parts.hostname:
+    parts = urlsplit(local(url))
+    kind = getattr(client, f"{parts.scheme.upper()}Connection", None)
+    if kind is None:  # also https in a Python without ssl
         raise ValueError(url)
-    connection = kind(parts.hostname, parts.port, timeout=timeout)
+    deadline = time.monotonic() + timeout
+    name = parts.hostname or ""  # what is below .localhost may lead anywhere, if DNS is asked
+    name = "localhost" if name.endswith("localhost") else name
+    connection: client.HTTPConnection = kind(name, parts.port, timeout=timeout)
+    connection.connect()
+    clock = Timer(max(deadline - time.monotonic(), 0), hang_up, [connection.sock])
     try:
+        clock.start()
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         headers = {"Content-Type": "application/json", "X-Inngest-Server-Kind": "dev"}
+        headers["Host"] = parts.netloc.rpartition("@")[2]
         connection.request(method, target, json.dumps(body), headers)
         answer = connection.getresponse()
-        return answer.status, answer.headers["x-inngest-no-retry"] != "true", answer.read()
+        said = answer.read(MAX_ANSWER + 1)
     finally:
+        clock.cancel()
         connection.close()
+    if len(said) > MAX_ANSWER or time.monotonic() > deadline:
+        raise client.HTTPException(f"no whole answer of {MAX_ANSWER} bytes in {timeout:g} s")
+    return answer.status, answer.headers["x-inngest-no-retry"] != "true", said
+
+
+def hang_up(connection: socket.socket) -> None:
+    """End a conversation that another thread is in, also one that drips."""
+    with suppress(OSError):  # it is over
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # under TLS, too
 
 
 def ping(url: str) -> str | None:
@@ -198,7 +258,7 @@ def ping(url: str) -> str | None:
         if status == HTTPStatus.BAD_REQUEST:  # the SDK's own message is the error then
             answer = json.loads(body)
             return str(answer.get("message", "")) if isinstance(answer, dict) else "bad request"
-    except (OSError, HTTPException):
+    except (OSError, client.HTTPException):
         return "unreachable"
     except (ValueError, RecursionError):
         return "unsupported_protocol"
@@ -253,8 +313,8 @@ class Apps:
             return list(self._rows)
 
     def watch(self, url: str) -> App:
-        """Return the row of `url`, a new one if it isn't watched; `http://` may be left out."""
-        url = url if "://" in url else f"http://{url}"
+        """Return the row of `url`, a new one if it isn't watched. Raises ValueError; see local."""
+        url = local(url)
         with self._lock:
             for row in self._rows:
                 if normalized(row.url) == normalized(url):
@@ -305,7 +365,7 @@ def registration(body: Any) -> Json:  # noqa: ANN401 - whatever JSON there is
     for function in functions:
         Run(function, {})
         triggered(function, "\0")
-    wanted = {"url": normalized(body["url"]), "appName": str(body["appName"])}
+    wanted = {"url": normalized(local(body["url"])), "appName": str(body["appName"])}
     return {**body, **wanted, "functions": functions}
 
 
@@ -344,7 +404,7 @@ class Run:
     def __init__(self, function: Json, event: Json) -> None:
         step = function["steps"]["step"]
         self.function, self.event, self.id = str(function["id"]), event, ulid()
-        self.url = str(step["runtime"]["url"])
+        self.url = local(str(step["runtime"]["url"]))
         self.max_attempts = 1 + int((step.get("retries") or {}).get("attempts", 3))
         self.attempt = 0
         self.steps: Json = {}
@@ -514,8 +574,10 @@ def create_app(apps: Apps, field: Field) -> Json:
     if not isinstance(url, str) or not url:
         raise QueryError('Argument "input" needs a "url".')
     select(App(url).fields(), field.fields, "App")  # a query with a mistake in it does nothing
-    row = apps.watch(url)
-    error = apps.ping(row)
+    try:
+        error = apps.ping(apps.watch(url))
+    except ValueError as refusal:
+        raise AppError(str(refusal)) from None
     if error is not None:
         raise AppError(error)
     # The row of a URL that has just registered is another one: it is found by its URL.
@@ -579,7 +641,9 @@ class Handler(Quiet):
     def do_GET(self) -> None:
         """Answer `/health`, `/dev`, and every other path with the page, as the original's UI."""
         path = urlsplit(self.path).path
-        if path == "/health":
+        if refusal := self._stranger():
+            self._answer(403, {"error": refusal, "status": 403})
+        elif path == "/health":
             self._answer(200, {"status": 200, "message": "OK"})
         elif path == "/dev":
             self._answer(200, self._info())
@@ -598,14 +662,34 @@ class Handler(Quiet):
         try:
             if route is None:
                 refuse(404, "not found")
-            self._answer(*route(self._json()))
+            body = self._json()
+            if refusal := self._stranger():
+                refuse(403, refusal)
+            self._answer(*route(body))
         except RefusedError as refusal:
             self.close_connection = True  # what is left of the body is not the next request
             self._answer(refusal.status, {"error": str(refusal), "status": refusal.status})
 
+    def _stranger(self) -> str | None:
+        """Return what is wrong with a request that a page of another site makes a browser send.
+
+        Such a page names itself in `Origin`, or in `Host` where its name leads here (DNS
+        rebinding). An address can't be led anywhere.
+        """
+        host, headers = self.options.host, self.headers
+        names = {"Host": host_of(f"//{headers.get('Host', '')}")}
+        if "Origin" in headers:
+            names["Origin"] = host_of(headers["Origin"])
+        for header, name in names.items():
+            exposed = host in EVERY_ADDRESS and ADDRESS.fullmatch(name)
+            if not (exposed or name == host.lower() != "" or LOCAL.fullmatch(name)):
+                known = "localhost" if host in {"", *EVERY_ADDRESS} else f"localhost or {host}"
+                return f"{header} {headers[header]!r} is not this machine: ask for {known}"
+        return None
+
     def _json(self) -> object:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
+        if not length.isdecimal() or len(length) > 18:  # noqa: PLR2004 - not a number of bytes
             refuse(411, "a Content-Length is required")
         if int(length) > MAX_BODY:
             # Read on for a while: a client that is still sending would never see the answer.
@@ -698,16 +782,17 @@ def main(words: list[str]) -> None:
         os.makedirs(".inngest", exist_ok=True)  # noqa: PTH103 - pathlib costs 5 ms of the start
         with open(".inngest/main.db", "ab"):
             pass
-    listener = listen_near(
-        "dev server api", options.host, options.port, {options.connect_gateway_port}
-    )
-    port = listener.getsockname()[1]
-    gateway = listen_near("connect gateway", "", options.connect_gateway_port, {port})
+    host, beside = options.host, options.connect_gateway_port
+    api = listen_near("dev server api", host, options.port, {beside})
+    port = api[0].getsockname()[1]
+    gateway = listen_near("connect gateway", host, beside, {port})
     Handler.options, Handler.apps = options, Apps(options.urls)
     log("INFO", "stand-in for the Inngest dev server", port=port, urls=options.urls)
-    Thread(target=Server(gateway, Quiet).serve_forever, daemon=True).start()
+    servers = [Server(one, Quiet) for one in gateway] + [Server(one, Handler) for one in api]
+    for server in servers[1:]:
+        Thread(target=server.serve_forever, daemon=True).start()
     Thread(target=Handler.apps.poll_forever, args=[options], daemon=True).start()
-    Server(listener, Handler).serve_forever()
+    servers[0].serve_forever()
 
 
 if __name__ == "__main__":

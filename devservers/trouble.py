@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from subprocess import Popen
 
-from devservers import logs, ports, proc, process, state
+from devservers import logs, ports, proc, process, state, terminal
 from devservers.errors import LockTimeoutError, NotReadyError, PortInUseError, ServerExitedError
 from devservers.spec import ServerSpec
 from devservers.verdict import View
 
 LAST_WORDS = 20  # lines
+_SILENT = " It printed nothing."
 
 
 def port_in_use(spec: ServerSpec, port: int) -> PortInUseError:
@@ -93,10 +94,12 @@ def _iso(seconds: float) -> str:
 def exited(spec: ServerSpec, child: "Popen[bytes]", offset: int) -> ServerExitedError:
     """Return the error that quotes what an early-ended server wrote after byte `offset`."""
     code = child.wait()
+    words = _last_words(spec.log_file, offset)
     how = f"with exit status {code}" if code >= 0 else f"by signal {-code}"
     return ServerExitedError(
         f"The {spec.title} (pid {child.pid}) ended {how} before it answered on port {spec.port}."
-        f"{_quoted(words := _last_words(spec.log_file, offset))}",
+        f"{'' if words else _SILENT}",
+        lines=_quoted(words),
         hint=spec.remedy("\n".join(words)) or f"Its log: {spec.log_file}",
         details={"exitStatus": code, "logFile": str(spec.log_file), "lastLines": words},
     )
@@ -104,9 +107,11 @@ def exited(spec: ServerSpec, child: "Popen[bytes]", offset: int) -> ServerExited
 
 def not_ready(spec: ServerSpec, waited: float, offset: int) -> NotReadyError:
     """Return the error for a server that was started, waited for and stopped again."""
+    words = _last_words(spec.log_file, offset)
     return NotReadyError(
         f"The {spec.title} did not answer on port {spec.port} within {waited:.1f} s, "
-        f"and was stopped.{_quoted(words := _last_words(spec.log_file, offset))}",
+        f"and was stopped.{'' if words else _SILENT}",
+        lines=_quoted(words),
         hint=spec.remedy("\n".join(words))
         or f"Its log: {spec.log_file}. More time: --timeout=SECONDS.",
         details={"waitedSeconds": waited, "logFile": str(spec.log_file), "lastLines": words},
@@ -117,10 +122,8 @@ def _last_words(log: Path, offset: int) -> list[str]:
     return logs.last_lines(log, LAST_WORDS, start=offset)
 
 
-def _quoted(lines: list[str]) -> str:
-    return (
-        " It printed nothing." if not lines else "\n" + "\n".join(f"  | {line}" for line in lines)
-    )
+def _quoted(words: list[str]) -> list[str]:
+    return [f"  | {terminal.without_colours(line)}" for line in words]
 
 
 def moves_away(spec: ServerSpec, port: int, tries: int) -> NotReadyError:

@@ -330,6 +330,58 @@ def test_without_git_it_says_so(world: World) -> None:
     assert (done.code, "git can't be run" in done.error["message"]) == (20, True)
 
 
+OUR_LINES = "if true; then :\nfi\n"
+DAMAGES = {
+    "no end": (f"{SH}{hookfile.BEGIN}{OUR_LINES}echo theirs\n", "end` is missing"),
+    "no begin": (f"{SH}{OUR_LINES}{hookfile.END}echo theirs\n", "takes this part out)` is missing"),
+    "two begins": (
+        f"{SH}{hookfile.BEGIN}{hookfile.BEGIN}{OUR_LINES}{hookfile.END}echo theirs\n",
+        "stands in it 2 times",
+    ),
+    "two parts": (
+        f"{SH}{(hookfile.BEGIN + OUR_LINES + hookfile.END) * 2}echo theirs\n",
+        "stands in it 2 times",
+    ),
+    "turned": (f"{SH}{hookfile.END}{OUR_LINES}{hookfile.BEGIN}echo theirs\n", "stands before"),
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+@pytest.mark.parametrize("task", ["install", "uninstall"])
+@pytest.mark.parametrize("place", ["post-merge", "post-merge.legacy"])
+def test_a_hook_whose_marks_are_damaged_is_left_alone_with_its_sentence(
+    world: World, task: str, damage: str, place: str
+) -> None:
+    text, problem = DAMAGES[damage]
+    folder = world.main / ".git" / "hooks"
+    put_hook(folder / "post-checkout", f"{SH}{RECORD}")
+    put_hook(folder / "post-merge", f"{SH}# {hookfile.BY_PRE_COMMIT}\n")
+    put_hook(folder / place, text)
+    before = tree(folder)
+    done = world.run(f"hooks.{task}", "--json", env=_git_env())
+    assert (done.code, done.error["code"]) == (20, "hooks-unusable"), done
+    assert f"{folder / place} was left as it is" in done.error["message"]
+    assert problem in done.error["message"]
+    assert "`inv hooks.uninstall`" in done.error["hint"]
+    assert tree(folder) == before
+    status = {hook["name"]: hook for hook in hooks(world, "status")["hooks"]}
+    assert (status["post-merge"]["state"], status["post-checkout"]["state"]) == ("damaged", "other")
+    assert problem in status["post-merge"]["damage"]
+    assert problem in world.run("hooks.status", env=_git_env()).out
+
+
+def test_marks_that_an_editor_has_touched_are_still_marks(world: World) -> None:
+    file = put_hook(world.main / ".git" / "hooks" / "post-merge", f"{SH}{RECORD}")
+    before = file.read_text()
+    hooks(world, "install")
+    file.write_text(file.read_text().replace(hookfile.BEGIN, "  # devservers: begin\n"))
+    assert states(hooks(world, "install")) == {"installed"}
+    assert file.read_text().count("devservers: begin") == 1
+    file.write_text(f"{SH}{RECORD}{hookfile.BEGIN}{OUR_LINES}{hookfile.END}".removesuffix("\n"))
+    hooks(world, "uninstall")
+    assert file.read_text() == before
+
+
 def test_a_folder_in_the_place_of_a_hook_is_left_alone(world: World) -> None:
     (world.main / ".git" / "hooks" / "post-merge").mkdir()
     with pytest.raises(HooksUnusableError, match="post-merge can't be read"):

@@ -15,7 +15,7 @@ PACKAGE = Path(devservers.__file__).parent
 # Which group a module belongs to. One that exists and is not named here fails: give it its place.
 GROUPS = {
     "errors": {"errors"},
-    "values": {"config", "identity", "record", "result", "spec", "tables", "worktree"},
+    "values": {"config", "identity", "record", "result", "spec", "tables", "terminal", "worktree"},
     "proof": {"probe", "proc"},
     "system": {
         "hookfile",
@@ -79,6 +79,7 @@ MAY_IMPORT = {
 ALSO = {
     "record": {"identity"},
     "spec": {"identity"},
+    "tables": {"terminal"},
     "rendering_hooks": {"rendering", "githooks"},
     "rendering_dev": {"rendering", "tables", "assignment", "pool"},
     "rendering_fleet": {
@@ -90,7 +91,7 @@ HEAVY = {"filelock", "psutil", "requests"}  # 30 to 190 ms each
 SPEAKS = {"cli", "hook", "printing", "standin"}  # besides the tasks
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 60
-LONGER = {"standin": 750}  # one file, since it is run by its path without anything beside it
+LONGER = {"standin": 800}  # one file, since it is run by its path without anything beside it
 
 
 def name_of(file: Path) -> str:

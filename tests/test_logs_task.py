@@ -144,6 +144,19 @@ def test_follow_prints_what_comes_also_across_a_rotation_until_interrupted(world
     assert seen.count(b"appended") == 1
 
 
+def test_each_follow_of_a_command_is_ended_by_an_interrupt_of_its_own(world: World) -> None:
+    world.log.write_text("line\n")
+    child = world.start(
+        *("inngest.logs", "--follow", "inngest.status", "--json"),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert child.stdout
+    assert child.stdout.readline() == b"line\n"
+    child.send_signal(signal.SIGINT)
+    done = world.result(child)
+    assert (done.code, done.json["state"]) == (3, "stopped"), done
+
+
 def test_follow_waits_for_a_log_that_is_not_there_yet(world: World) -> None:
     child = world.start("inngest.logs", "--follow")
     time.sleep(0.3)  # nothing can be awaited: it must just go on

@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from signal import SIGINT, SIGTERM
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +29,15 @@ STANDIN = Path(__file__).parents[1] / "devservers" / "standin.py"
 DEADLINE = 10.0  # seconds; what is awaited takes tens of milliseconds on an idle machine
 APPS = "{apps{id externalID name url connected error functionCount}}"
 
+ELSEWHERE = [
+    *(
+        "http://192.0.2.1/x",
+        "http://example.test/x",
+        "https://[2001:db8::1]/",
+        "http://localhost@a",
+    ),
+    *("http://[", "://", "http://", "http://127.0.0.1.example.test/x", "http://xlocalhost:1/"),
+]
 ANY = "0.0.0.0"  # noqa: S104 - every interface is what is tested
 HAS_IPV6 = socket.has_dualstack_ipv6()
 
@@ -70,6 +79,8 @@ def free_ports(count: int = 4) -> int:
 class StandIn:
     """A running stand-in, and what it has logged."""
 
+    address = "127.0.0.1"
+
     def __init__(self, process: subprocess.Popen[bytes], log: Path, port: int) -> None:
         self.process, self.log, self.port = process, log, port
         self.http = requests.Session()
@@ -79,7 +90,7 @@ class StandIn:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def request(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        url = f"http://127.0.0.1:{self.port}{path}"
+        url = f"http://{self.address}:{self.port}{path}"
         return self.http.request(method, url, timeout=DEADLINE, **arguments)
 
     def answers(self) -> bool:
@@ -114,6 +125,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
         *words: str,
         port: int | None = None,
         serves_on: int | None = None,
+        answers_on: str = StandIn.address,
         program: tuple[str, ...] = (str(STANDIN),),
         env: dict[str, str] | None = None,
     ) -> StandIn:
@@ -130,6 +142,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
                 env={**os.environ, **(env or {})},
             )
         standin = StandIn(process, log, serves_on or port)
+        standin.address = answers_on
         running.append(standin)
         until(standin.answers)
         return standin
@@ -251,7 +264,12 @@ def test_autodiscover_is_reported_as_the_flags_say(start: Start) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", ANY, *(pytest.param(host, marks=needs_ipv6) for host in ("::1", "::"))],
+    [
+        "127.0.0.1",
+        "127.0.0.2",
+        ANY,
+        *(pytest.param(host, marks=needs_ipv6) for host in ("::1", "::")),
+    ],
 )
 def test_a_taken_port_is_no_error_and_it_moves_past_its_own_next_one(
     start: Start, host: str
@@ -286,20 +304,34 @@ def test_a_second_one_moves_both_of_its_ports(start: Start) -> None:
     ]
 
 
-@needs_ipv6
-def test_it_listens_on_every_interface_with_ipv4_and_ipv6(start: Start) -> None:
-    standin = start()
-    for host in ("127.0.0.1", "::1"):
-        for port in (standin.port, standin.port + 1):
-            socket.create_connection((host, port), timeout=DEADLINE).close()
+OTHER = "127.0.0.2"  # reaches what listens on every interface, and not what does on 127.0.0.1
+
+
+def listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=DEADLINE).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 @needs_ipv6
-def test_host_moves_only_the_api_to_loopback(start: Start) -> None:
-    standin = start("--host", "127.0.0.1")
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("::1", standin.port), timeout=DEADLINE)
-    socket.create_connection(("::1", standin.port + 1), timeout=DEADLINE).close()
+@pytest.mark.parametrize(
+    ("words", "hosts"),
+    [
+        ((), {"127.0.0.1", "::1"}),
+        (("--host", "127.0.0.1"), {"127.0.0.1"}),
+        (("--host", "::1"), {"::1"}),
+        (("--host", ANY), {"127.0.0.1", "::1", OTHER}),
+        (("--host", "::"), {"127.0.0.1", "::1", OTHER}),
+    ],
+)
+def test_it_listens_on_loopback_unless_it_is_told_otherwise(
+    start: Start, words: tuple[str, ...], hosts: set[str]
+) -> None:
+    standin = start(*words, answers_on="[::1]" if "::1" in words else "127.0.0.1")
+    for port in (standin.port, standin.port + 1):
+        assert {host for host in ("127.0.0.1", "::1", OTHER) if listens(host, port)} == hosts
 
 
 def test_without_ipv6_it_listens_on_ipv4(start: Start) -> None:
@@ -340,6 +372,7 @@ def test_persist_writes_into_the_working_directory(start: Start, tmp_path: Path)
     [
         (["dev", "--nonsense=1"], 1, "Error: unknown flag: --nonsense"),
         (["dev", "--port", "99999"], 1, "Error: invalid port 99999"),
+        *((["dev", "-u", url], 1, f"Error: invalid --sdk-url: '{url}'") for url in ELSEWHERE),
         (["--version"], 0, "inngest version 1.45.1-standin"),
         (["--help"], 0, "--sdk-url"),
     ],
@@ -354,8 +387,9 @@ def test_the_command_line_answers_as_the_originals(
 
 
 def test_it_takes_the_flags_in_each_of_their_forms(start: Start) -> None:
-    standin = start("-u", "http://a:1/x", "--sdk-url=http://b:1/x", "--sdk-url", "http://c:1/x")
-    assert [row["url"] for row in standin.apps()] == [f"http://{name}:1/x" for name in "abc"]
+    urls = [f"http://localhost:1/{name}" for name in "abc"]
+    standin = start("-u", urls[0], f"--sdk-url={urls[1]}", "--sdk-url", urls[2])
+    assert [row["url"] for row in standin.apps()] == urls
 
 
 # Apps
@@ -481,11 +515,154 @@ def test_a_query_it_does_not_know_gets_errors_in_graphqls_form(start: Start, que
     assert len(standin.apps()) == 1
 
 
-@pytest.mark.parametrize("url", ["http://[", "http://a:b/", "ftp://a/", "://", "http://"])
+@pytest.mark.parametrize("url", ["http://localhost:b/", "ftp://localhost/"])
 def test_a_url_that_is_none_is_watched_and_has_an_error(start: Start, url: str) -> None:
     standin = start("-u", url, "--poll-interval", "0.05")
     assert standin.add(url)["errors"]
     assert until(lambda: [row["error"] for row in standin.apps()]) == ["unsupported_protocol"]
+
+
+# Strangers
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_no_other_machine_is_asked_whoever_names_it(start: Start, fake: Fakes, url: str) -> None:
+    standin = start()
+    (error,) = standin.add(url)["errors"]
+    assert "is not on this machine" in error["message"]
+    good = fake(standin.port).registration()
+    for place in (good, good["functions"][0]["steps"]["step"]["runtime"]):
+        own, place["url"] = place["url"], url
+        answer = standin.request("POST", "/fn/register", json=good)
+        assert answer.status_code == 400
+        assert "is not on this machine" in answer.json()["error"]
+        place["url"] = own
+    assert standin.apps() == []
+    assert standin.request("POST", "/fn/register", json=good).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["app.localhost", "127.0.0.1", "LOCALHOST", "0.0.0.0"])  # noqa: S104
+def test_every_name_of_loopback_is_this_machine(start: Start, fake: Fakes, name: str) -> None:
+    standin = start()
+    url = fake(standin.port).url.replace("localhost", name)
+    assert "errors" not in standin.add(url)
+
+
+def test_a_redirect_is_not_followed(start: Start, fake: Fakes) -> None:
+    standin = start()
+    there = fake(standin.port, "there")
+    with replies(
+        f"HTTP/1.1 307 Moved\r\nLocation: {there.url}\r\nContent-Length: 0\r\n\r\n"
+    ) as url:
+        standin.add(url)
+        assert [row["url"] for row in standin.apps()] == [url]
+    assert there.puts == 0
+
+
+@pytest.mark.parametrize(
+    ("start_of_answer", "drop"),
+    [("HTTP/1.1 200 OK\r\nX: ", "x"), ("HTTP/1.1 200 OK\r\n\r\n", "x"), ("", "x")],
+)
+def test_an_app_that_drips_is_unreachable_after_one_time_limit(
+    start: Start, start_of_answer: str, drop: str
+) -> None:
+    code = f"import sys; sys.path.insert(0, {str(STANDIN.parent)!r}); import standin\n"
+    code += "standin.PING_TIMEOUT = 0.5; standin.main(sys.argv[1:])"
+    standin = start(program=("-c", code))
+    with replies(start_of_answer, drop) as url:
+        (error,) = standin.add(url)["errors"]
+    assert error["message"] == "unreachable"
+
+
+def test_an_answer_without_end_is_cut_off(start: Start) -> None:
+    standin = start()
+    with replies("HTTP/1.1 200 OK\r\n\r\n", "x" * 100_000, pause=0) as url:
+        (error,) = standin.add(url)["errors"]
+    assert error["message"] == "unreachable"
+
+
+EVIL = ["evil.test", "localhost.evil.test", "evil.test:{port}", "192.0.2.1", "[2001:db8::1]", ""]
+GOOD = ["localhost:{port}", "127.0.0.1", "127.9.9.9:1", "[::1]:{port}", "a.localhost", "LocalHost"]
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "verdict"),
+    [
+        *(("Host", host, "refused") for host in EVIL),
+        *(("Host", host, "heard") for host in GOOD),
+        *(("Origin", f"http://{host}", "refused") for host in EVIL),
+        *(("Origin", f"https://{host}", "heard") for host in GOOD),
+        ("Origin", "null", "refused"),
+        ("Origin", "file://", "refused"),
+    ],
+)
+def test_a_page_of_another_site_is_refused(
+    start: Start, header: str, value: str, verdict: str
+) -> None:
+    standin = start()
+    headers = {header: value.format(port=standin.port)}
+    for method, path, body in (
+        ("POST", "/e/key", {"name": "demo/hello"}),
+        ("POST", "/v0/gql", {"query": "{apps{id}}"}),
+        ("POST", "/fn/register", []),
+        ("GET", "/dev", None),
+    ):
+        answer = standin.request(method, path, json=body, headers=headers)
+        assert (answer.status_code == 403) == (verdict == "refused")
+        if verdict == "refused":
+            assert f"{header} " in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("host", "good", "bad"),
+    [
+        (ANY, ["127.0.0.2", "192.0.2.1", "[2001:db8::1]", "localhost"], ["evil.test"]),
+        ("127.0.0.2", ["127.0.0.2", "localhost"], ["192.0.2.1", "evil.test"]),
+        ("localhost", ["localhost"], ["evil.test"]),
+    ],
+)
+def test_a_host_that_it_was_given_is_a_good_name(
+    start: Start, host: str, good: list[str], bad: list[str]
+) -> None:
+    standin = start("--host", host, answers_on="127.0.0.1" if host == "localhost" else "127.0.0.2")
+    for name in (*good, *bad):
+        answer = standin.request("GET", "/dev", headers={"Host": name})
+        assert (name, answer.status_code) == (name, 403 if name in bad else 200)
+
+
+def test_a_python_without_ssl_runs_it(start: Start, fake: Fakes) -> None:
+    code = (
+        "import runpy, sys; sys.modules['ssl'] = None; "
+        f"runpy.run_path({str(STANDIN)!r}, run_name='__main__')"
+    )
+    standin = start(program=("-c", code))
+    assert "errors" not in standin.add(fake(standin.port).url)
+    (error,) = standin.add("https://localhost:1/x")["errors"]
+    assert error["message"] == "unsupported_protocol"
+
+
+@contextmanager
+def replies(head: str, more: str = "", pause: float = 0.05) -> Iterator[str]:
+    """Yield the URL of something that answers so, and goes on with `more` for as long as it may."""
+    stopped = Event()
+
+    def answer(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            client.recv(65536)
+            client.sendall(head.encode())
+            while more and not stopped.wait(pause):
+                client.sendall(more.encode())
+
+    def serve() -> None:
+        with suppress(OSError):  # it was closed
+            while True:
+                Thread(target=answer, args=[listener.accept()[0]], daemon=True).start()
+
+    with bound("127.0.0.1", 0) as listener:
+        Thread(target=serve, daemon=True).start()
+        yield f"http://localhost:{listener.getsockname()[1]}/api/inngest"
+        stopped.set()
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 # Events

@@ -131,6 +131,41 @@ def test_a_terminated_caller_undoes_its_start(world: World) -> None:
     world.assert_nothing_left()
 
 
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [(a, b) for a in (signal.SIGTERM, signal.SIGINT) for b in (signal.SIGTERM, signal.SIGINT)],
+)
+def test_more_signals_do_not_interrupt_the_undoing(
+    world: World, first: signal.Signals, more: signal.Signals
+) -> None:
+    world.behave("hidden", "hang", "deaf")
+    caller = world.start(
+        "inngest.ensure", "--json", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
+    until(lambda: len(world.servers()) == 3 and world.pid_file.exists())
+    caller.send_signal(first)
+    until(lambda: len(world.servers()) < 3)  # only the deaf one is left, for a second
+    caller.send_signal(more)
+    until(lambda: not world.servers())
+    caller.send_signal(more)
+    done = world.result(caller)
+    assert (done.code, done.error["code"]) == (128 + first, "interrupted")
+    world.assert_nothing_left()
+
+
+def test_a_caller_that_ignores_interrupts_still_does(world: World) -> None:
+    gate = world.folder / "gate"
+    world.leaves_server = True
+    world.behave(f"gate={gate}")
+    caller = world.start(
+        "inngest.ensure", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)
+    )
+    until(gate.with_name("gate.waiting").exists)
+    caller.send_signal(signal.SIGINT)
+    gate.touch()
+    assert world.result(caller).code == 0
+
+
 def test_quiet_says_nothing_where_it_is_disabled(world: World) -> None:
     world.configure(enabled=False)
     done = world.run("inngest.ensure", "--quiet")

@@ -1,14 +1,14 @@
 """What the tasks of every kind of server have in common: the kind is data, the tasks are made."""
 
-import sys
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from invoke.context import Context
 from invoke.tasks import task
 
-from devservers import logs, printing, rendering, report, server
+from devservers import logs, printing, rendering, report, server, terminal
 from devservers.errors import StateUnusableError
 from devservers.rendering import Rendered
 from devservers.result import Ensured
@@ -147,13 +147,15 @@ def logs_task(kind: Kind) -> Any:
 
 
 def _print_log(path: Path, count: int, *, follow: bool) -> None:
+    shown = terminal.LogFilter()
+    with contextlib.suppress(KeyboardInterrupt):  # the usual way to end --follow
+        for text in _pieces(path, count, follow=follow):
+            printing.put(shown.feed(text))
+        printing.put(shown.feed("", final=True))
+
+
+def _pieces(path: Path, count: int, *, follow: bool) -> Iterator[str]:
     try:
-        for text in logs.follow(path, count) if follow else logs.tail(path, count):
-            sys.stdout.write(text)
-            sys.stdout.flush()
-    except KeyboardInterrupt:  # the usual way to end --follow
-        pass
-    except BrokenPipeError:  # a pager that was left
-        raise
+        yield from logs.follow(path, count) if follow else logs.tail(path, count)
     except OSError as error:
         raise StateUnusableError(f"{path} can't be read: {error.strerror or error}.") from error
