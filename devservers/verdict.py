@@ -85,15 +85,19 @@ def family(spec: ServerSpec, roots: Iterable[Identity], port: int) -> Family:
     """Return who belongs to the server: the family of `roots`, of its mark, and of its port.
 
     Whoever carries the mark and listens on `port` is the server, whatever session it has made for
-    itself.
+    itself; and so is, on any port, what says itself to be a server of a kind that moves.
     """
     roots = tuple(roots)
     found = process.family(roots, spec.marker)
     if not found.strays:
         return found
     by_pid = {stray.pid: stray for stray in found.strays}
-    holding = {socket.pid for socket in ports.listeners(port, pids=by_pid)}
-    more = tuple(stray for pid, stray in by_pid.items() if pid in holding)
+    serving = {
+        socket.pid
+        for socket in ports.listening(by_pid)
+        if socket.port == port or (spec.moves and spec.recognise(socket))
+    }
+    more = tuple(stray for pid, stray in by_pid.items() if pid in serving)
     return process.family((*roots, *more), spec.marker) if more else found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import pytest
 
-from support import World, is_alive, until
+from support import World, accepts, is_alive, until
 
 # Starts a program as "open in editor" does: it leaves the tree and the session, with the mark.
 OPENED = """
@@ -102,6 +102,21 @@ def test_a_listener_that_made_a_session_of_its_own_is_still_ended(world: World) 
     stopped = world.ok("stop")
     assert started["listenerPid"] in stopped["pidsKilled"]
     world.assert_nothing_left()
+
+
+def test_a_listener_in_a_session_of_its_own_that_moved_and_was_forgotten_is_ended(
+    world: World,
+) -> None:
+    world.behave("setsid", "moves")
+    started = world.ok("ensure", "--no-wait")
+    until(lambda: accepts(world.port + 2))
+    psutil.Process(started["pid"]).kill()
+    until(lambda: not is_alive_pid(started["pid"]))
+    for file in (world.pid_file, world.record_file):
+        file.unlink()
+    assert world.ok("stop")["action"] == "stopped"
+    world.assert_nothing_left()
+    assert not accepts(world.port + 2)
 
 
 def test_what_a_killed_start_left_behind_is_named_when_it_is_ended(world: World) -> None:
