@@ -25,6 +25,7 @@ GROUPS = {
         "process",
         "readiness",
         "state",
+        "threads",
         "whereabouts",
     },
     "lifecycle": {
