@@ -138,7 +138,7 @@ def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
     while view.verdict is Verdict.CONFLICT:
         view = _stop_ours(spec, view)
     if view.verdict in (Verdict.RUNNING, Verdict.ORPHAN, Verdict.ADOPTABLE):
-        return _take_over(spec, view)
+        return _take_over(spec, view, terms.deadline)
     if view.verdict is Verdict.FOREIGN and not terms.force:
         raise trouble.port_in_use(spec, view.port)
     if terms.force:  # whatever the verdict: a listener on one address only may not be open to us
@@ -149,12 +149,12 @@ def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
     return answer(spec, action, record, warnings=warnings)._replace(pids_killed=killed)
 
 
-def _take_over(spec: ServerSpec, view: View) -> Ensured:
+def _take_over(spec: ServerSpec, view: View, deadline: float) -> Ensured:
     """Record a running server that is not recorded as it is, and bring it in line with the spec."""
     record = adoption.record_of(spec, view)
     if record is None:
         return adoption.unrecorded(spec, view)
-    changes = spec.reconcile(record.port, record.urls)
+    changes = spec.reconcile(record.port, record.urls, deadline)
     record = record._replace(urls=changes.urls)
     if record != view.record or state.read_pid(spec.pid_file) != record.process.pid:
         state.write(spec.pid_file, record)
