@@ -2,10 +2,10 @@
 
     python -I -S strangers.py PORT FILE
 
-FILE holds two Python literals, one a line. It sends the first to whatever is asked, then the second
-every tenth of a second, for ever; without a second it closes. The first may be a dictionary instead,
-of answers by what the question holds: it closes after these, and the second is for all else. It
-prints "listens", and "asked" at each question.
+FILE holds two Python literals, one a line. It sends the first to whatever is asked, then the
+second every tenth of a second, for ever; without a second it closes. The first may be a dictionary
+instead, of answers by what the question holds: it closes after these, and the second is for all
+else. It prints "listens", and "asked" at each question.
 """
 
 import ast
