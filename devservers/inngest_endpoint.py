@@ -81,7 +81,7 @@ def _probe(url: str, timeout: float) -> Endpoint:
         return Endpoint(found=False, functions=None, error=error)
     body = answer.json()
     count = body.get("function_count") if isinstance(body, dict) else None
-    return Endpoint(True, count if isinstance(count, int) else None, _problem(answer))  # noqa: FBT003
+    return Endpoint(True, count if type(count) is int else None, _problem(answer))  # noqa: FBT003
 
 
 def _is_endpoint(answer: loopback.Answer) -> bool:
