@@ -6,7 +6,7 @@ from subprocess import Popen
 from typing import NamedTuple
 
 from devservers import logs, ports, process, readiness, state, trouble
-from devservers.errors import ServerExitedError, StateUnusableError, StopFailedError
+from devservers.errors import StateUnusableError, StopFailedError, remedy_of
 from devservers.identity import Identity, Socket
 from devservers.process import Ended
 from devservers.record import ServerRecord
@@ -73,6 +73,7 @@ def end(spec: ServerSpec, roots: Iterable[Identity], grace: float) -> Ended:
 
 
 def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> ServerRecord:
+    state.require_lock(spec.pid_file)
     end(spec, (), UNDO_GRACE)  # what a killed caller started and never recorded
     if not ports.is_free(spec.port, spec.host):
         raise trouble.port_in_use(spec, spec.port)
@@ -107,7 +108,7 @@ def _prepare_log(spec: ServerSpec) -> int:
     except OSError as error:
         raise StateUnusableError(
             f"The log {spec.log_file} can't be written: {error.strerror or error}.",
-            hint=f"Set {spec.name}.logFile to a file that you may write.",
+            hint=remedy_of(error) or f"Set {spec.name}.logFile to a file that you may write.",
             details={"file": str(spec.log_file)},
         ) from error
 
@@ -118,16 +119,7 @@ def _spawn(spec: ServerSpec, argv: tuple[str, ...]) -> "Popen[bytes]":
     try:
         return process.spawn(argv, spec.cwd, {**spec.env, name: value}, spec.log_file)
     except OSError as error:
-        raise ServerExitedError(
-            f"{argv[0]} could not be executed: {error.strerror or error}.",
-            hint=f"Check {spec.name}.command in the configuration, or that the file is executable.",
-            details={
-                "command": list(argv),
-                "exitStatus": None,
-                "logFile": str(spec.log_file),
-                "lastLines": [],
-            },
-        ) from error
+        raise trouble.not_executed(spec, argv, error) from error
 
 
 def _record(

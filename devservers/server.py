@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from devservers import adoption, launch, ports, process, readiness, state, trouble
-from devservers.errors import StopFailedError
+from devservers.errors import StateUnusableError, StopFailedError
 from devservers.identity import Identity
 from devservers.launch import MoveWatch, Notify, Terms
 from devservers.process import Ended
@@ -175,12 +175,16 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
     port = view.port
     killed: list[int] = []
     forced = False
+    kept: list[str] = []
     while True:
         if view.verdict is Verdict.ADOPTABLE and view.listener is None:
             msg = f"The {spec.title} on port {port} belongs to another user."
             raise StopFailedError(msg, hint="Stop it as that user, or as root.")
         ended = launch.end(spec, _roots(view), grace)
-        state.remove(spec.pid_file, view.record)
+        try:
+            state.remove(spec.pid_file, view.record)
+        except StateUnusableError as error:  # a read-only disk: nothing depends on these files
+            kept = [f"{error.message} {error.hint}"]
         killed += ended.pids
         forced = forced or ended.forced
         if force:
@@ -195,6 +199,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
     )
     holders = () if free == "free" else ports.holders(port)
     who = " and ".join(map(trouble.describe_holder, holders)) or "nobody that can be seen"
+    taken = () if free == "free" else (f"Port {port} is not free: it is held by {who}.",)
     return Stopped(
         action="stopped" if killed else "not-running",
         port=port,
@@ -202,7 +207,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
         port_free=free == "free",
         forced=forced,
         holders=holders,
-        warnings=() if free == "free" else (f"Port {port} is not free: it is held by {who}.",),
+        warnings=(*kept, *taken),
     )
 
 
