@@ -8,12 +8,12 @@ import resource
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from devservers import config, inngest, process, server, state, worktree
+from devservers import config, inngest, process, receipt, server, state, worktree
 from devservers.errors import ServerExitedError, StateUnusableError
 from support import World, accepts
 
@@ -210,6 +210,23 @@ def test_a_claim_with_a_second_name_is_replaced_and_not_written_to(world: World)
     os.link(precious, world.main / ".dev-port")
     port = world.run("ports.assign", "--json").json["port"]
     assert (world.main / ".dev-port").read_text() == f"{port}\n"
+    assert precious.read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_a_receipt_is_not_written_into_what_is_there(
+    running: World, link: Callable[[Path, Path], None]
+) -> None:
+    precious = running.folder / "precious"
+    precious.write_text("precious\n")
+    here = worktree.find(running.main)
+    spec = inngest.spec(config.load(here.root, here.main, {}), here)
+    found = state.read(spec.pid_file)
+    assert found
+    place = here.state_dir / f"{spec.name}.receipt.{os.getpid()}"
+    place.parent.mkdir(exist_ok=True)
+    link(precious, place)
+    receipt.write(str(here.git_dir), str(here.root), spec, found, ())
     assert precious.read_text() == "precious\n"
 
 
