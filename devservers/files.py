@@ -32,13 +32,13 @@ def append(path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_APPEND)
     with contextlib.suppress(FileNotFoundError):
         if os.lstat(path).st_uid not in (0, *_me()):  # the link, where it is one
-            _refuse(fault(os.lstat(path)) or "is somebody else's link")
-        _refuse(fault(os.stat(path)))  # noqa: PTH116 - before it is opened: a device may act on that
+            _refuse(path, fault(os.lstat(path)) or "is somebody else's link")
+        _refuse(path, fault(os.stat(path)))  # noqa: PTH116 - before it is opened: a device may act on that
     # Not blocking: a pipe would hold up whoever opens it.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
     fd = os.open(path, flags, 0o666)
     try:
-        _refuse(fault(os.fstat(fd)))
+        _refuse(path, fault(os.fstat(fd)))
         os.set_blocking(fd, True)
     except BaseException:
         os.close(fd)
@@ -83,6 +83,6 @@ def _me() -> tuple[int, ...]:
     return (os.geteuid(),) if hasattr(os, "geteuid") else (0,)
 
 
-def _refuse(why: str | None) -> None:
+def _refuse(path: Path, why: str | None) -> None:
     if why:
-        raise OSError(errno.EINVAL, f"it {why}")
+        raise OSError(errno.EINVAL, f"it {why}", str(path))

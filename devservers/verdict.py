@@ -12,6 +12,7 @@ from devservers.record import ServerRecord
 from devservers.spec import Recognised, ServerSpec
 
 ANSWER_TIMEOUT = probe.TIMEOUT
+RECOGNISE_PATIENCE = 1.0  # seconds after which no further socket on the port is asked what it is
 LEAST_PATIENCE = 0.25  # seconds; for a server that is well, on a machine that is busy
 
 
@@ -132,7 +133,10 @@ def _look_at_port(
         if identity and _is_orphan(spec, record, identity):
             status = ask(found.address, port, path)
             return View(Verdict.ORPHAN, port, record, _listener(found, identity), status)
+    begun = time.monotonic()
     for found in sockets:
+        if time.monotonic() - begun > RECOGNISE_PATIENCE:
+            break  # many sockets (SO_REUSEPORT), none of which answers
         recognised = spec.recognise(found)  # that very one: others may hold the port beside it
         if recognised is not None:
             identity = process.identify(found.pid) if found.pid is not None else None

@@ -74,6 +74,25 @@ def test_ensure_ends_in_time_with_a_listener_that_drips(world: World, kind: str)
     assert world.ok("ensure")["action"] == "started", "nobody holds the lock"
 
 
+def test_one_that_listens_with_many_sockets_and_answers_on_none_is_not_waited_for_each_time(
+    world: World,
+) -> None:
+    code = (
+        "import socket, sys, time\n"
+        "place = ('127.0.0.1', int(sys.argv[1]))\n"
+        "held = [socket.create_server(place, reuse_port=True) for _ in range(12)]\n"
+        "print('listens', flush=True)\n"
+        "time.sleep(600)"
+    )
+    words = [sys.executable, "-I", "-S", "-c", code, str(world.port)]
+    child = world.processes.popen(words, env=world.env(), stdout=subprocess.PIPE)
+    assert child.stdout
+    assert child.stdout.readline() == b"listens\n"
+    begun = time.monotonic()
+    world.fails("ensure", "--timeout=3", code=12)
+    assert time.monotonic() - begun < IN_TIME, "not a second and a half for each of them"
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
