@@ -6,13 +6,14 @@ That file is all there is to it: a worktree that goes takes its claim along.
 import os
 from pathlib import Path
 
-from devservers import worktree
+from devservers import files, worktree
 from devservers.config import Config
-from devservers.errors import StateUnusableError
+from devservers.errors import StateUnusableError, remedy_of
 from devservers.worktree import Worktree
 
 LARGEST = 64  # bytes
 HIGHEST_PORT = 65535
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe would hold up whoever reads it
 
 
 def of(config: Config, root: Path) -> int | None:
@@ -30,7 +31,8 @@ def of_others(config: Config, here: Worktree) -> dict[int, Worktree]:
 def text_of(config: Config, root: Path) -> str | None:
     """Return what the file says, None if there is none, an empty text if it can't be read."""
     try:
-        with open(root / config.worktree.port_cache_file, "rb") as stream:
+        fd = os.open(root / config.worktree.port_cache_file, os.O_RDONLY | _AT_ONCE)
+        with open(fd, "rb") as stream:
             return stream.read(LARGEST).decode("ascii", "backslashreplace")
     except FileNotFoundError:
         return None
@@ -49,17 +51,12 @@ def parse(text: str) -> int | None:
 def write(config: Config, here: Worktree, port: int) -> None:
     """Replace the claim of `here`, whole or not at all. Raises StateUnusableError."""
     file = here.root / config.worktree.port_cache_file
-    new = file.with_name(f"{file.name}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)  # of a caller that was killed between the next two steps
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-        with open(os.open(new, flags, 0o644), "w", encoding="ascii") as stream:
-            stream.write(f"{port}\n")
-        new.replace(file)
+        files.replace(file, f"{port}\n", 0o644)
     except OSError as error:
         raise StateUnusableError(
             f"The port of this worktree can't be kept in {file}: {error.strerror or error}.",
-            hint=f"Move {file} away, or set another worktree.portCacheFile.",
+            hint=remedy_of(error) or f"Move {file} away, or set another worktree.portCacheFile.",
             details={"file": str(file)},
         ) from error

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, NoReturn
 
@@ -64,7 +64,7 @@ def load(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) -> Con
     named = bool(env.get("DEVSERVERS_CONFIG"))
     for file in candidates(worktree, main, env):
         if named or os.path.lexists(file):  # a broken link is an error to name, not to pass over
-            return read(file)
+            return read(file, main)
     return Config()
 
 
@@ -76,8 +76,11 @@ def candidates(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) 
     return tuple(folder / RELATIVE_PATH for folder in dict.fromkeys((worktree, main)))
 
 
-def read(file: Path) -> Config:
-    """Return the configuration in `file`; raise ConfigInvalidError if it can't be used."""
+def read(file: Path, main: Path) -> Config:
+    """Return the configuration in `file`; raise ConfigInvalidError if it can't be used.
+
+    `main` is what relative paths in it are relative to.
+    """
     try:
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -96,16 +99,11 @@ def read(file: Path) -> Config:
     }
     given = frozenset(f"{name}.{key}" for name in data for key in data[name])
     config = Config(**sections, source=file, given=given)
-    if config.inngest.log_file == config.inngest.pid_file:
-        shown = _shown(config.inngest.log_file)
-        _reject(file, f"inngest.logFile is {shown}; it must not be the same as inngest.pidFile")
-    if config.inngest.port in config.nextjs.ports:
+    _check_log(file, config.inngest, main)
+    port, pool = config.inngest.port, list(config.nextjs.ports)
+    if port in pool:
         key = "nextjs.ports" if "inngest.port" not in given else "inngest.port"
-        _reject(
-            file,
-            f"{key}: the Inngest port {config.inngest.port} must not be one of nextjs.ports "
-            f"{list(config.nextjs.ports)}",
-        )
+        _reject(file, f"{key}: the Inngest port {port} must not be one of nextjs.ports {pool}")
     return config
 
 
@@ -116,6 +114,16 @@ def key_names() -> dict[str, str]:
         for section, kind in _SECTIONS.items()
         for field in kind._fields
     }
+
+
+def _check_log(file: Path, inngest: InngestConfig, main: Path) -> None:
+    """Reject a log that is a file of the server's state, however either is spelt."""
+    files = (main / os.path.expanduser(path) for path in (inngest.pid_file, inngest.log_file))  # noqa: PTH111
+    pid_file, log = (os.path.realpath(path).lower() for path in files)  # macOS knows no case
+    state = {pid_file + end for end in ("", ".json", ".lock", ".new", ".json.new")}
+    if state & {log, f"{log}.1"}:  # the latter is what a log is rotated to
+        what = f"inngest.logFile is {_shown(inngest.log_file)}; it must not be the same as "
+        _reject(file, f"{what}inngest.pidFile, {_shown(inngest.pid_file)}, or a file beside it")
 
 
 def _section(file: Path, name: str, data: object) -> dict[str, Any]:
@@ -147,14 +155,11 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        msg = f"the key {json.dumps(twice)} stands twice in one object"
-        raise ValueError(msg)
+        raise ValueError(f"the key {json.dumps(twice)} stands twice in one object")
     return found
 
 
-def _no_unknown(
-    file: Path, prefix: str, data: Mapping[str, object], known: Mapping[str, Any]
-) -> None:
+def _no_unknown(file: Path, prefix: str, data: Iterable[str], known: Iterable[str]) -> None:
     for key in data:
         if key not in known:
             _reject(file, f"{prefix}{key} is not a known key; allowed are {', '.join(known)}")
@@ -182,10 +187,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_usable(text: str) -> bool:
-    """Return whether a file name, an argument or a URL can hold `text`.
-
-    JSON can spell half a surrogate pair, which nothing outside Python can hold.
-    """
+    """Return whether an argument can hold `text`; JSON can spell half a surrogate pair."""
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 

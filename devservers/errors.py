@@ -1,7 +1,24 @@
 """Every failure a caller can meet: a sentence, a hint, data, and the exit status it becomes."""
 
+import errno
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
+
+_REMEDIES = {
+    errno.EMFILE: "Too few files may be open at once: raise the limit with `ulimit -n`.",
+    errno.ENFILE: "The whole system has too many files open: end what holds them.",
+    errno.EAGAIN: "Too many processes run, of this user or in all: end some, or raise `ulimit -u`.",
+    errno.ENOMEM: "The memory is used up: end something that needs much of it.",
+    errno.ENOSPC: "The disk is full: make room on it, and try again.",
+    errno.EDQUOT: "Your share of the disk is used up: make room on it, and try again.",
+    errno.EFBIG: "No file may grow so large: raise the limit with `ulimit -f`.",
+    errno.EROFS: "The file system is read-only: make it writable, or use another folder.",
+}
+
+
+def remedy_of(error: OSError) -> str | None:
+    """Return what helps if the system lacks something, whatever was asked of it; else None."""
+    return _REMEDIES.get(error.errno or 0)
 
 
 class DevServerError(Exception):

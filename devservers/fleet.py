@@ -15,6 +15,7 @@ from devservers import (
     readiness,
     report,
     server,
+    threads,
     worktree,
 )
 from devservers.config import Config
@@ -23,6 +24,7 @@ from devservers.identity import Socket
 from devservers.inngest_apps import App
 from devservers.result import Ensured, Status, Stopped
 from devservers.spec import port_of
+from devservers.threads import Question
 from devservers.worktree import Worktree
 
 Notify = Callable[[str], None]
@@ -86,34 +88,31 @@ class Down(NamedTuple):
 
 def overview(settings: Config, here: Worktree) -> Overview:
     """Return what is true now of every worktree, asked side by side. Nothing is written."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only where it is needed
-
     deadline = time.monotonic() + PATIENCE
     ours = inngest.identity(settings, here)
     sockets = ports.listening()  # once: this is the question whose cost grows with the machine
     trees = worktree.every(here)
-    with ThreadPoolExecutor(len(trees) + 3) as pool:
-        commits = pool.submit(worktree.commits, here)
-        machine = pool.submit(_inngest_status, settings, here)
-        listed = pool.submit(_served_ports, settings)
-        found = list(pool.map(lambda tree: _look(tree, sockets, deadline), trees))
-        served = listed.result()
-        rows = tuple(
-            Row(
-                worktree=str(tree.root),
-                branch=tree.branch,
-                commit=commits.result().get(tree.root),
-                current=tree.root == here.root,
-                port=look.port,
-                nextjs=look.status,
-                served=look.status.running and look.port in served
-                if served is not None and look.inngest == ours
-                else None,
-                shares=look.inngest == ours,
-            )
-            for tree, look in zip(trees, found, strict=True)
+    commits = Question(lambda: worktree.commits(here))
+    machine = Question(lambda: _inngest_status(settings, here))
+    listed = Question(lambda: _served_ports(settings))
+    found = threads.each(lambda tree: _look(tree, sockets, deadline), trees, len(trees))
+    heads, served = commits.answer(), listed.answer()
+    rows = tuple(
+        Row(
+            worktree=str(tree.root),
+            branch=tree.branch,
+            commit=heads.get(tree.root),
+            current=tree.root == here.root,
+            port=look.port,
+            nextjs=look.status,
+            served=look.status.running and look.port in served
+            if served is not None and look.inngest == ours
+            else None,
+            shares=look.inngest == ours,
         )
-        return Overview(machine.result(), rows)
+        for tree, look in zip(trees, found, strict=True)
+    )
+    return Overview(machine.answer(), rows)
 
 
 def up(

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from devservers import launch, ports, proc, process, state, trouble
-from devservers.errors import PortInUseError, ServerExitedError
+from devservers.errors import PortInUseError
 from devservers.record import ServerRecord
 from devservers.server import LOCK_TIMEOUT, STOP_GRACE, locked
 from devservers.spec import ServerSpec
@@ -61,6 +61,7 @@ def _checked(spec: ServerSpec) -> tuple[str, ...]:
             f"`inv {spec.name}.stop {spec.name}.run` takes it to the foreground.",
             details={"port": view.port, "holders": [ports.holder(pid)]},
         )
+    state.require_lock(spec.pid_file)
     launch.end(spec, (), STOP_GRACE)  # what a killed caller started and never recorded
     launch.check_free(spec, time.monotonic() + launch.FREE_TIMEOUT)
     return spec.command()
@@ -76,11 +77,7 @@ def _spawn(
     try:
         return subprocess.Popen(argv, cwd=spec.cwd, env=env, stdout=output)  # noqa: S603
     except OSError as error:
-        raise ServerExitedError(
-            f"{argv[0]} could not be executed: {error.strerror or error}.",
-            hint=f"Check {spec.name}.command in the configuration, or that the file is executable.",
-            details={"command": list(argv)},
-        ) from error
+        raise trouble.not_executed(spec, argv, error) from error
 
 
 def _record(

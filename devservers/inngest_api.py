@@ -1,5 +1,7 @@
 """What the running Inngest dev server says over HTTP: what it is, its apps, and adding one."""
 
+import time
+from itertools import islice
 from typing import Any, NamedTuple
 
 from devservers import loopback, probe
@@ -10,6 +12,10 @@ from devservers.spec import Recognised, port_of
 TIMEOUT = 0.5  # seconds for one question; it answers from memory, in a few milliseconds
 RECOGNISE_TIMEOUT = 1.5  # seconds; a server under load that is taken for a stranger is refused
 ADD_TIMEOUT = 5.0  # seconds; it asks the app before it answers
+# What says that it is an Inngest dev server may be anything. No more is taken than a record holds.
+MOST_URLS = 500
+LONGEST_URL = 300  # letters
+LONGEST_WORDS = 300  # letters of a version, an app's id, an error
 
 
 class Dev(NamedTuple):
@@ -47,15 +53,15 @@ class Api(NamedTuple):
     def dev(self) -> Dev | None:
         """Return what the server is; None if no Inngest dev server answers."""
         data = self._ask("GET", "/dev", self.timeout)
-        options = data.get("startOpts") if isinstance(data, dict) else None
-        if not isinstance(data, dict) or not isinstance(options, dict) or "version" not in data:
+        version, options = _fields(data, "version", "startOpts")
+        (urls,) = _fields(options, "urls")
+        if not (isinstance(version, str) and isinstance(options, dict)):
             return None
-        urls = options.get("urls") or ()
-        return Dev(
-            str(data["version"]),
-            tuple(url for url in urls if isinstance(url, str)),
-            data.get("standIn") is True,
-        )
+        if not (urls is None or isinstance(urls, list)):
+            return None
+        usable = tuple(url for url in urls or () if _is_usable(url))
+        (stand_in,) = _fields(data, "standIn")
+        return Dev(version[:LONGEST_WORDS], usable[:MOST_URLS], stand_in is True)
 
     def apps(self) -> tuple[ServedApp, ...] | None:
         """Return the server's own list of apps; None if it gives none."""
@@ -63,23 +69,30 @@ class Api(NamedTuple):
         rows = self._query(query, "apps", self.timeout)
         if not isinstance(rows, list):
             return None
-        return tuple(_app(row) for row in rows if isinstance(row, dict) and row.get("url"))
+        usable = (row for row in rows if isinstance(row, dict) and _is_usable(row.get("url")))
+        return tuple(map(_app, islice(usable, MOST_URLS)))
 
-    def add_app(self, url: str) -> bool:
+    def add_app(self, url: str, deadline: float) -> bool:
         """Make the running server watch `url`, too; return whether it does so now.
+
+        It is not waited for beyond `deadline`, a monotonic instant.
 
         Where nothing listens at `url` yet, the answer is an error, and the URL is watched all the
         same: the list of apps tells. Asking twice changes nothing.
         """
         quoted = url.replace("\\", "\\\\").replace('"', '\\"')
         mutation = f'mutation{{createApp(input:{{url:"{quoted}"}}){{id url}}}}'
-        self._query(mutation, "createApp", ADD_TIMEOUT)
+        patience = min(ADD_TIMEOUT, deadline - time.monotonic())
+        if patience <= 0:
+            return False
+        self._query(mutation, "createApp", patience)
         return any(same_url(app.url, url) for app in self.apps() or ())
 
     def _query(self, query: str, field: str, timeout: float) -> object:
         data = self._ask("POST", "/v0/gql", timeout, {"query": query})
-        answer = data.get("data") if isinstance(data, dict) else None
-        return answer.get(field) if isinstance(answer, dict) else None
+        (answer,) = _fields(data, "data")
+        (value,) = _fields(answer, field)
+        return value
 
     def _ask(self, method: str, path: str, timeout: float, data: object = None) -> object:
         addresses = probe.reachable(self.address) if self.address else loopback.LOOPBACKS
@@ -124,9 +137,24 @@ def path_of(url: str) -> str:
 def _app(row: dict[str, Any]) -> ServedApp:
     count = row.get("functionCount")
     return ServedApp(
-        url=str(row["url"]),
-        app_id=str(row["externalID"]) if row.get("externalID") else None,
+        url=row["url"],
+        app_id=_words(row.get("externalID")),
         connected=row.get("connected") is True,
-        functions=count if isinstance(count, int) else 0,
-        error=str(row["error"]) if row.get("error") else None,
+        functions=count if type(count) is int else 0,
+        error=_words(row.get("error")),
     )
+
+
+def _fields(data: object, *names: str) -> tuple[Any, ...]:
+    """Return these fields of what should be an object; None for each that isn't there."""
+    return tuple(data.get(name) if isinstance(data, dict) else None for name in names)
+
+
+def _words(value: object) -> str | None:
+    return str(value)[:LONGEST_WORDS] if value else None
+
+
+def _is_usable(url: object) -> bool:
+    """Return whether that is a URL which can be kept in the record, shown and asked."""
+    usable = isinstance(url, str) and len(url) <= LONGEST_URL and url.isprintable()
+    return usable and "://" in str(url) and port_of(str(url)) > 0

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from devservers import inngest_api, inngest_endpoint, places, readiness
+from devservers import claims, inngest_api, inngest_endpoint, places, readiness
 from devservers.config import Config, InngestConfig
 from devservers.errors import NotSyncedError
 from devservers.inngest_api import ServedApp
@@ -18,7 +18,6 @@ from devservers.spec import port_of
 from devservers.worktree import Worktree
 
 PROOF_TIMEOUT = 3.0  # seconds until the server lists what has registered
-HIGHEST_PORT = 65535
 
 
 class App(NamedTuple):
@@ -161,11 +160,7 @@ def own_port(config: Config, here: Worktree, by_port: Mapping[int, Place]) -> in
     in_pool = [port for port in own if port in config.nextjs.ports]
     if in_pool or len(own) == 1:
         return (in_pool or own)[0]
-    try:
-        text = (here.root / config.worktree.port_cache_file).read_text("ascii").strip()
-    except (OSError, ValueError):
-        return None
-    return int(text) if text.isdecimal() and 0 < int(text) <= HIGHEST_PORT else None
+    return claims.of(config, here.root)
 
 
 def _await_served(settings: InngestConfig, port: int) -> ServedApp | None:

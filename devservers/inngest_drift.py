@@ -14,16 +14,19 @@ _VALUED = ("--port", "-p", "--sdk-url", "-u")  # what the configuration's ports 
 
 
 def reconcile(
-    wanted: tuple[str, ...], address: str, port: int, urls: tuple[str, ...]
+    wanted: tuple[str, ...], address: str, port: int, urls: tuple[str, ...], deadline: float
 ) -> Reconciled:
-    """Make the server on `port` watch all of `wanted`; `urls` is what it is known to watch."""
+    """Make the server on `port` watch all of `wanted`; `urls` is what it is known to watch.
+
+    What it has not taken by `deadline`, a monotonic instant, is said in a warning.
+    """
     if not missing(wanted, urls):
         return Reconciled(urls)
     api = Api(port, address)
     listed = api.apps() or ()
     known = tuple(dict.fromkeys((*urls, *inngest_api.watched(api.dev(), listed))))
     lacking = missing(wanted, known)
-    added = tuple(url for url in lacking if api.add_app(url))
+    added = tuple(url for url in lacking if api.add_app(url, deadline))
     failed = [url for url in lacking if url not in added]
     warnings = () if not failed else (_not_added(failed),)
     # The wanted spelling of a URL is kept beside the server's own, so that the next call sees at

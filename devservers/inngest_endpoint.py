@@ -1,15 +1,17 @@
 """Endpoint: what an app's Inngest endpoint says, and asking it to register with the server."""
 
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from devservers import loopback, ports
+from devservers import loopback, ports, threads
 from devservers.errors import NotSyncedError
 from devservers.inngest_api import path_of
 from devservers.spec import port_of
 
 PROBE_TIMEOUT = 2.0  # seconds for one endpoint; a first compile takes longer, and is said
 PROBES_AT_ONCE = 32
+LONGEST_WORDS = 300  # letters of what an app says is wrong
 REGISTER_TIMEOUT = 30.0  # seconds; the first request to a route makes Next.js compile it
 
 
@@ -22,12 +24,16 @@ class Endpoint(NamedTuple):
 
 
 def probe_all(urls: Iterable[str]) -> list[Endpoint]:
-    """Ask every endpoint side by side: dead ones cost one PROBE_TIMEOUT, not one each."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only where it is needed
+    """Ask every endpoint side by side: dead ones cost one PROBE_TIMEOUT, not one each.
 
-    listed = list(urls)
-    with ThreadPoolExecutor(max(1, min(len(listed), PROBES_AT_ONCE))) as pool:
-        return list(pool.map(_probe, listed))
+    More of them than are asked at once share two.
+    """
+    deadline = time.monotonic() + 2 * PROBE_TIMEOUT
+
+    def ask(url: str) -> Endpoint:
+        return _probe(url, min(PROBE_TIMEOUT, deadline - time.monotonic()))
+
+    return threads.each(ask, urls, PROBES_AT_ONCE)
 
 
 def register(port: int, url: str, server: int) -> None:
@@ -62,9 +68,11 @@ def register(port: int, url: str, server: int) -> None:
 _LOG_HINT = "Its own log says more: `inv nextjs.logs`."
 
 
-def _probe(url: str) -> Endpoint:
+def _probe(url: str, timeout: float) -> Endpoint:
+    if timeout <= 0:
+        return Endpoint(found=False, functions=None, error="too many others hang: it was not asked")
     try:
-        answer = loopback.ask("GET", port_of(url), path_of(url), timeout=PROBE_TIMEOUT)
+        answer = loopback.ask("GET", port_of(url), path_of(url), timeout=timeout)
     except loopback.NoAnswerError as silence:
         return Endpoint(found=False, functions=None, error=str(silence))
     if not _is_endpoint(answer):
@@ -73,7 +81,7 @@ def _probe(url: str) -> Endpoint:
         return Endpoint(found=False, functions=None, error=error)
     body = answer.json()
     count = body.get("function_count") if isinstance(body, dict) else None
-    return Endpoint(True, count if isinstance(count, int) else None, _problem(answer))  # noqa: FBT003
+    return Endpoint(True, count if type(count) is int else None, _problem(answer))  # noqa: FBT003
 
 
 def _is_endpoint(answer: loopback.Answer) -> bool:
@@ -86,6 +94,7 @@ def _problem(answer: loopback.Answer) -> str | None:
         return None
     body = answer.json()
     said = body.get("message") or body.get("code") if isinstance(body, dict) else None
+    said = said[:LONGEST_WORDS] if isinstance(said, str) else None
     if said == "internal_server_error" and "x-inngest-sdk" not in answer.headers:
         return "its SDK is in cloud mode; set INNGEST_DEV where it is started"
     return f"HTTP {answer.status}: {said}" if said else f"HTTP {answer.status}"

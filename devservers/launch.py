@@ -6,7 +6,7 @@ from subprocess import Popen
 from typing import NamedTuple
 
 from devservers import logs, ports, process, readiness, spawn, state, trouble
-from devservers.errors import ServerExitedError, StateUnusableError, StopFailedError
+from devservers.errors import StateUnusableError, StopFailedError, remedy_of
 from devservers.identity import Identity, Socket
 from devservers.process import Ended
 from devservers.record import ServerRecord
@@ -59,6 +59,7 @@ def launch(spec: ServerSpec, terms: Terms) -> Launched:
     NotReadyError, StateUnusableError.
     """
     argv = spec.command()
+    state.require_lock(spec.pid_file)
     # What a killed caller started and never recorded.
     ended = end(spec, (), UNDO_GRACE).pids
     for _ in range(MOST_MOVES):
@@ -163,7 +164,7 @@ def _prepare_log(spec: ServerSpec) -> int:
     except OSError as error:
         raise StateUnusableError(
             f"The log {spec.log_file} can't be written: {error.strerror or error}.",
-            hint=f"Set {spec.name}.logFile to a file that you may write.",
+            hint=remedy_of(error) or f"Set {spec.name}.logFile to a file that you may write.",
             details={"file": str(spec.log_file)},
         ) from error
 
@@ -174,16 +175,7 @@ def _spawn(spec: ServerSpec, argv: tuple[str, ...]) -> "Popen[bytes]":
     try:
         return spawn.spawn(argv, spec.cwd, {**spec.env, name: value}, spec.log_file)
     except OSError as error:
-        raise ServerExitedError(
-            f"{argv[0]} could not be executed: {error.strerror or error}.",
-            hint=f"Check {spec.name}.command in the configuration, or that the file is executable.",
-            details={
-                "command": list(argv),
-                "exitStatus": None,
-                "logFile": str(spec.log_file),
-                "lastLines": [],
-            },
-        ) from error
+        raise trouble.not_executed(spec, argv, error) from error
 
 
 def _record(

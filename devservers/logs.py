@@ -1,7 +1,7 @@
 """Log files: the last lines of one of any size, following it, rotating it before a start."""
 
 import codecs
-import errno
+import math
 import os
 import stat
 import time
@@ -17,12 +17,16 @@ def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
     r"""Yield the text of the last `lines` lines of `path`, in pieces of at most BLOCK bytes.
 
     Nothing before byte `start` is shown. Bytes that are no UTF-8 are shown as `\xNN`. Memory does
-    not grow with the file, the number of lines or their length. Raises OSError.
+    not grow with the file, the number of lines or their length. It ends where the file ended when
+    it was opened. Raises OSError.
     """
     with open(path, "rb") as stream:  # one form for all reads here
-        stream.seek(_tail_offset(stream, lines, start))
+        end = stream.seek(0, os.SEEK_END)
+        begin = stream.seek(_tail_offset(stream, lines, start))
         decoder = _decoder()
-        yield from _decoded(stream, decoder)
+        yield from _decoded(
+            stream, decoder, max(end - begin, 0)
+        )  # what comes meanwhile is too late
         yield decoder.decode(b"", final=True)
 
 
@@ -81,14 +85,16 @@ def prepare(path: Path, most: int) -> int:
     """Make ready for a server to append to `path`; return how many bytes it has already.
 
     Its folder is made, and it is rotated if it is larger than `most` bytes (0: never). Raises
-    OSError, also for what is no file: a pipe would hold up whoever opens it. /dev/null is one.
+    OSError, also for what is no file of our own; /dev/null is one.
     """
+    from devservers import files  # noqa: PLC0415 - what a warm call does without
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not path.is_file() and str(path) != os.devnull:
-        raise OSError(errno.EINVAL, "it is not a file")
+    with open(files.append(path), "ab"):  # before it is rotated: what isn't ours isn't moved either
+        pass
     rotate(path, most)
-    with open(path, "ab") as log:  # "ab" creates and never truncates
-        return log.tell()
+    with open(files.append(path), "ab") as log:
+        return log.seek(0, os.SEEK_END)
 
 
 def rotate(path: Path, most: int) -> None:
@@ -102,6 +108,15 @@ def rotate(path: Path, most: int) -> None:
         return
     if too_large:
         path.replace(path.with_name(path.name + ".1"))
+
+
+def is_full(path: Path) -> bool:
+    """Return whether the disk that `path` lies on has no room left for it."""
+    try:
+        disk = os.statvfs(path)
+    except (OSError, AttributeError):  # Windows has none
+        return False
+    return disk.f_blocks > 0 and disk.f_bavail == 0
 
 
 def size(path: Path) -> int | None:
@@ -139,8 +154,11 @@ def _decoder() -> codecs.IncrementalDecoder:
     return codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
 
-def _decoded(stream: BinaryIO, decoder: codecs.IncrementalDecoder) -> Iterator[str]:
-    while block := stream.read(BLOCK):
+def _decoded(
+    stream: BinaryIO, decoder: codecs.IncrementalDecoder, most: float = math.inf
+) -> Iterator[str]:
+    while block := stream.read(int(min(BLOCK, most))):
+        most -= len(block)
         yield decoder.decode(block)
 
 

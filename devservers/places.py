@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from devservers import ports, whereabouts, worktree
+from devservers.errors import DevServerError
 from devservers.worktree import Worktree
 
 
@@ -20,8 +21,18 @@ def listeners_by_port() -> dict[int, Place]:
     trees: dict[int | None, Worktree | None] = {None: None}
     for socket in ports.listening():
         if socket.pid is not None and socket.pid not in trees:
-            folder = whereabouts.folder(socket.pid)
-            there = folder is not None and folder.is_dir()
-            trees[socket.pid] = worktree.find(folder) if there else None
+            trees[socket.pid] = worktree_of(socket.pid)
         found.setdefault(socket.port, Place(socket.port, socket.pid, trees[socket.pid]))
     return found
+
+
+def worktree_of(pid: int) -> Worktree | None:
+    """Return what `pid` works in; None in a folder that is gone, or that this user may not read.
+
+    A stranger's process may stand anywhere, and git's folder above it may hold anything.
+    """
+    folder = whereabouts.folder(pid)
+    try:
+        return worktree.find(folder) if folder and not whereabouts.is_gone(pid) else None
+    except (DevServerError, OSError, RuntimeError, ValueError):  # RuntimeError: a circle of links
+        return None

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from devservers import claims, ports, whereabouts, worktree
+from devservers import claims, places, ports, worktree
 from devservers.config import Config
 from devservers.worktree import Worktree
 
@@ -47,11 +47,8 @@ def holders(port: int) -> tuple[dict[str, object], ...]:
 
 def tree_of(pid: int) -> Worktree | None:
     """Return the git worktree that `pid` works in; None if in none, or in a deleted folder."""
-    folder = whereabouts.folder(pid)
-    if folder is None or whereabouts.is_gone(pid):
-        return None
-    found = worktree.find(folder)
-    return found if found.git_dir else None
+    found = places.worktree_of(pid)
+    return found if found and found.git_dir else None
 
 
 def _entry(

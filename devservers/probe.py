@@ -24,11 +24,15 @@ def http_status(address: str, port: int, path: str, timeout: float) -> int | Non
     if timeout <= 0:
         return None
     request = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
-    connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     answer = b""
+    try:
+        connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    except OSError:  # a kernel without IPv6, or no descriptor left
+        return None
     try:
         connection.settimeout(timeout)
         connection.connect((address, port))
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
         connection.sendall(request.encode())
         while b"\r\n" not in answer and len(answer) < LONGEST_STATUS_LINE:
             connection.settimeout(max(deadline - time.monotonic(), 0.001))

@@ -71,7 +71,8 @@ def write(
     new = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - no pathlib here
-        with open(new, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)  # never into what is there
+        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write("\n".join(lines))
         os.replace(new, path)  # noqa: PTH105
     except OSError:

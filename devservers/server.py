@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from devservers import adoption, launch, ports, proc, process, readiness, state, trouble
+from devservers.errors import StateUnusableError
 from devservers.identity import Identity
 from devservers.launch import MoveWatch, Notify, Terms
 from devservers.process import Ended
@@ -141,7 +142,7 @@ def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
     while view.verdict is Verdict.CONFLICT:
         view = _stop_ours(spec, view, killed)
     if view.verdict in (Verdict.RUNNING, Verdict.ORPHAN, Verdict.ADOPTABLE):
-        return _take_over(spec, view)._replace(pids_killed=tuple(killed))
+        return _take_over(spec, view, terms.deadline)._replace(pids_killed=tuple(killed))
     if view.verdict is Verdict.FOREIGN and not terms.force:
         raise trouble.port_in_use(spec, view.port)
     warnings: tuple[str, ...] = ()
@@ -155,11 +156,11 @@ def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
     return done._replace(pids_killed=(*killed, *ended))
 
 
-def _take_over(spec: ServerSpec, view: View) -> Ensured:
+def _take_over(spec: ServerSpec, view: View, deadline: float) -> Ensured:
     """Record a running server that is not recorded as it is, and bring it in line with the spec."""
     record = adoption.record_of(spec, view)
     assert record is not None  # noqa: S101 - these verdicts have a listener
-    changes = spec.reconcile(record.port, record.urls)
+    changes = spec.reconcile(record.port, record.urls, deadline)
     record = record._replace(urls=changes.urls)
     if record != view.record or state.read_pid(spec.pid_file) != record.process.pid:
         state.write(spec.pid_file, record)
@@ -181,9 +182,13 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
     killed: list[int] = []
     left: dict[Identity, None] = {}
     forced = False
+    kept: list[str] = []
     while True:
         ended = launch.end(spec, _roots(view), grace, port=port, strays=force)
-        state.remove(spec.pid_file, view.record)
+        try:
+            state.remove(spec.pid_file, view.record)
+        except StateUnusableError as error:  # a read-only disk: nothing depends on these files
+            kept = [f"{error.message} {error.hint}"]
         left |= dict.fromkeys(ended.left)
         killed += ended.pids
         forced = forced or ended.forced
@@ -200,6 +205,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
     )
     holders = () if free == "free" else ports.holders(port)
     who = " and ".join(map(trouble.describe_holder, holders)) or "nobody that can be seen"
+    taken = () if free == "free" else (f"Port {port} is not free: it is held by {who}.",)
     strays = tuple(trouble.stray(identity.pid) for identity in left if process.is_alive(identity))
     return Stopped(
         action="stopped" if killed else "not-running",
@@ -209,10 +215,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
         forced=forced,
         holders=holders,
         left=strays,
-        warnings=(
-            *(() if free == "free" else (f"Port {port} is not free: it is held by {who}.",)),
-            *trouble.left(strays),
-        ),
+        warnings=(*kept, *taken, *trouble.left(strays)),
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from devservers.identity import Socket
 
 MARKER = "DEVSERVERS_SERVER"
+HIGHEST_PORT = 65535
 
 
 class Recognised(NamedTuple):
@@ -53,7 +54,7 @@ def _describe_nothing(_port: int, _urls: tuple[str, ...], *, answers: bool) -> D
     return Description({})
 
 
-def _reconcile_none(_port: int, urls: tuple[str, ...]) -> Reconciled:
+def _reconcile_none(_port: int, urls: tuple[str, ...], _deadline: float) -> Reconciled:
     return Reconciled(urls)
 
 
@@ -100,8 +101,9 @@ class ServerSpec(NamedTuple):
     recognise: Callable[[Socket], Recognised | None] = _recognise_none
     """Given a listening socket (its pid None where it can't be known): is that a server of this
     kind, which somebody else started?"""
-    reconcile: Callable[[int, tuple[str, ...]], Reconciled] = _reconcile_none
-    """Given the port and what the server watches: bring the running server in line with `urls`."""
+    reconcile: Callable[[int, tuple[str, ...], float], Reconciled] = _reconcile_none
+    """Given the port and what the server watches: bring the running server in line with `urls`,
+    until a monotonic instant."""
     describe: Describe = _describe_nothing
     differences: Callable[[tuple[str, ...]], tuple[str, ...]] = _no_difference
     """Given a running server's argv: warnings of what only a restart would bring in line. Asks
@@ -136,13 +138,14 @@ def url_of(host: str | None, port: int) -> str:
 
 
 def port_of(url: str) -> int:
-    """Return the port in an http(s) URL, 80 or 443 where it names none."""
+    """Return the port in an http(s) URL, 80 or 443 where it names none, 0 for what can't be one."""
     scheme, _, rest = url.partition("://")
     authority = rest.partition("/")[0].rpartition("@")[2]
     tail = authority.rpartition("]")[2] if "]" in authority else authority
     digits = tail.rpartition(":")[2] if ":" in tail else ""
-    if digits.isdecimal():
-        return int(digits)
+    if digits:
+        usable = digits.isascii() and digits.isdecimal() and len(digits) <= len(str(HIGHEST_PORT))
+        return int(digits) if usable and int(digits) <= HIGHEST_PORT else 0
     return 443 if scheme == "https" else 80
 
 

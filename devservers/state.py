@@ -1,20 +1,24 @@
 """State on disk: pid file, record and lock. Atomic, owner-checked, never through a link."""
 
+import errno
 import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from devservers.errors import StateUnusableError
+from devservers.errors import StateUnusableError, remedy_of
 from devservers.identity import Identity
 from devservers.record import LARGEST_PID, ServerRecord, dump, parse, seconds
 
 LARGEST_RECORD = 1 << 20  # bytes; ours are below 10 kB
 LONGEST_PID_FILE = 64  # bytes, white space included
 LOCK_POLL = 0.01  # seconds
+# What keeps a lock from being made or opened where nothing else can be written either.
+UNWRITABLE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM)
+_CAREFULLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class LockHolder(NamedTuple):
@@ -78,46 +82,93 @@ def remove(pid_file: Path, expected: ServerRecord | None) -> None:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                _refuse(path, f"can't be removed: {error.strerror or error}")
+                _refuse(path, "can't be removed", error)
 
 
 @contextmanager
 def lock(pid_file: Path, timeout: float, started: str) -> Iterator[bool]:
     """Hold the lock of `pid_file`; yield False if it could not be had within `timeout` seconds.
 
-    `started` is this process's start identity, left in the lock for others to name the holder.
-    Raises StateUnusableError.
+    `started` is this process's start identity, left in the lock for others to name the holder. On
+    a disk that is full or read-only, where nobody can start anything, it may be held without that,
+    or without a file: see `require_lock`. Raises StateUnusableError.
     """
     from filelock import FileLock, Timeout  # noqa: PLC0415 - 30 to 75 ms that a warm call saves
 
     path = lock_file(pid_file)
     _check(path)
-    if not path.parent.is_dir():  # filelock would make it, where a typing error points
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - filelock would make it, mistyped or not
         _refuse(path, "can't be made")
-
-    def sign(fd: int) -> None:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()} {time.time():.3f} {started}\n".encode(), 0)
-
     guard = FileLock(
         path,
         mode=0o600,
         poll_interval=LOCK_POLL,
         fallback_to_soft=False,  # a soft lock outlives a killed holder
         preserve_lock_file=True,  # unlinking would allow two holders (filelock #574)
-        on_acquired=sign,
+        on_acquired=lambda fd: _sign(path, fd, started),
     )
+    with ExitStack() as stack:
+        try:
+            guard.acquire(timeout=timeout)
+            stack.callback(guard.release)
+            held = True
+        except Timeout:
+            held = False
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                _refuse(path, "can't be locked", error)
+            held = stack.enter_context(_locked_unwritten(path, timeout))
+        except NotImplementedError as error:
+            _refuse(path, f"can't be locked: {error}")
+        yield held
+
+
+def require_lock(pid_file: Path) -> None:
+    """Raise StateUnusableError where the lock is held in name only: nothing may be started then."""
+    path = lock_file(pid_file)
+    if not os.access(path, os.W_OK):
+        _refuse(
+            path, "can't be written: the disk is full or read-only, or the folder closed to you"
+        )
+
+
+def _sign(path: Path, fd: int, started: str) -> None:
+    """Leave our name in the lock: an empty one where the disk is full."""
+    _check(path, os.fstat(fd))  # once more: it was looked at by its name, and opened since
+    text = f"{os.getpid()} {time.time():.3f} {started}\n".encode()
+    length = 0
+    with suppress(OSError):
+        length = os.pwrite(fd, text, 0)
+    with suppress(OSError):
+        os.ftruncate(fd, length if length == len(text) else 0)
+
+
+@contextmanager
+def _locked_unwritten(path: Path, timeout: float) -> Iterator[bool]:
+    """Hold a lock that can't be written; one that isn't there keeps nobody out."""
     try:
-        guard.acquire(timeout=timeout)
-    except Timeout:
-        yield False
-        return
-    except (OSError, NotImplementedError) as error:
-        _refuse(path, f"can't be locked: {getattr(error, 'strerror', None) or error}")
-    try:
+        fd = os.open(path, os.O_RDONLY | _CAREFULLY)
+    except OSError:
         yield True
-    finally:
-        guard.release()
+        return
+    with open(fd, "rb"):
+        yield _flock(fd, time.monotonic() + timeout)
+
+
+def _flock(fd: int, deadline: float) -> bool:
+    import fcntl  # noqa: PLC0415 - Unix only
+
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(LOCK_POLL)
+        except OSError:  # NFS asks for the right to write
+            return True
+        else:
+            return True
 
 
 def lock_holder(pid_file: Path) -> LockHolder | None:
@@ -129,56 +180,61 @@ def lock_holder(pid_file: Path) -> LockHolder | None:
         return None
 
 
-def _check(path: Path) -> bool:
-    """Return whether `path` is there; raise StateUnusableError unless it is a file of our own."""
+def _check(path: Path, info: os.stat_result | None = None) -> bool:
+    """Return whether `path` is there; raise StateUnusableError unless it is a file of our own.
+
+    `info` is what is known of it, where it is open already.
+    """
     try:
-        info = os.lstat(path)
+        info = info or os.lstat(path)
     except FileNotFoundError:
         return False
     except OSError as error:
-        _refuse(path, f"can't be used: {error.strerror}")
+        _refuse(path, "can't be used", error)
     if stat.S_ISLNK(info.st_mode):
         _refuse(path, f"is a link to {os.readlink(path)}, and links are not followed here")
-    if not stat.S_ISREG(info.st_mode):
-        _refuse(path, "is not a file" if not stat.S_ISDIR(info.st_mode) else "is a folder")
-    if hasattr(os, "geteuid") and info.st_uid != os.geteuid():
-        _refuse(path, f"belongs to user id {info.st_uid}, not to you (user id {os.geteuid()})")
+    if not (stat.S_ISREG(info.st_mode) and info.st_nlink == 1 and _is_mine(info)):
+        from devservers import files  # noqa: PLC0415 - what a warm call does without
+
+        if why := files.fault(info):
+            _refuse(path, why)
     return True
+
+
+def _is_mine(info: os.stat_result) -> bool:
+    return hasattr(os, "geteuid") and info.st_uid == os.geteuid()
 
 
 def _read(path: Path, most: int) -> bytes | None:
     if not _check(path):
         return None
     try:
-        fd = os.open(
-            path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        )
+        fd = os.open(path, os.O_RDONLY | _CAREFULLY)
     except FileNotFoundError:  # removed since
         return None
     except OSError as error:
-        _refuse(path, f"can't be read: {error.strerror}")
+        _refuse(path, "can't be read", error)
     with open(fd, "rb") as stream:
         return stream.read(most)
 
 
 def _replace(path: Path, text: str) -> None:
     """Write `path` whole or not at all."""
+    from devservers import files  # noqa: PLC0415 - what a warm call does without
+
     _check(path)
-    new = path.with_name(path.name + ".new")
     try:
-        new.unlink(missing_ok=True)  # of a caller that was killed between the next two steps
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-        with open(os.open(new, flags, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(text)
-        new.replace(path)
+        files.replace(path, text)
     except OSError as error:
-        _refuse(path, f"can't be written: {error.strerror or error}")
+        _refuse(path, "can't be written", error)
 
 
-def _refuse(path: Path, what: str) -> NoReturn:
+def _refuse(path: Path, what: str, error: OSError | None = None) -> NoReturn:
     folder = path.parent
-    if not folder.is_dir():
+    hint = f"Move {path} away, or set another path in the configuration (inngest.pidFile)."
+    if error:
+        what = f"{what}: {error.strerror or error}"
+        hint = remedy_of(error) or hint
+    if not os.path.lexists(folder):
         what, hint = f"can't be used: there is no folder {folder}", f"Create it: mkdir -p {folder}"
-    else:
-        hint = f"Move {path} away, or set another path in the configuration (inngest.pidFile)."
     raise StateUnusableError(f"{path} {what}.", hint=hint, details={"file": str(path)})

@@ -6,7 +6,13 @@ from pathlib import Path
 from subprocess import Popen
 
 from devservers import logs, ports, proc, process, state, terminal
-from devservers.errors import LockTimeoutError, NotReadyError, PortInUseError, ServerExitedError
+from devservers.errors import (
+    LockTimeoutError,
+    NotReadyError,
+    PortInUseError,
+    ServerExitedError,
+    remedy_of,
+)
 from devservers.spec import ServerSpec
 from devservers.verdict import View
 
@@ -100,8 +106,25 @@ def exited(spec: ServerSpec, child: "Popen[bytes]", offset: int) -> ServerExited
         f"The {spec.title} (pid {child.pid}) ended {how} before it answered on port {spec.port}."
         f"{'' if words else _SILENT}",
         lines=_quoted(words),
-        hint=spec.remedy("\n".join(words)) or f"Its log: {spec.log_file}",
+        hint=spec.remedy("\n".join(words)) or _log_hint(spec.log_file),
         details={"exitStatus": code, "logFile": str(spec.log_file), "lastLines": words},
+    )
+
+
+def not_executed(spec: ServerSpec, argv: tuple[str, ...], error: OSError) -> ServerExitedError:
+    """Return the error for a server that could not even begin: it, or the system, is at fault."""
+    lack = remedy_of(error)
+    what = "started" if lack else "executed"
+    return ServerExitedError(
+        f"{argv[0]} could not be {what}: {error.strerror or error}.",
+        hint=lack
+        or f"Check {spec.name}.command in the configuration, or that the file is executable.",
+        details={
+            "command": list(argv),
+            "exitStatus": None,
+            "logFile": str(spec.log_file),
+            "lastLines": [],
+        },
     )
 
 
@@ -113,9 +136,14 @@ def not_ready(spec: ServerSpec, waited: float, offset: int) -> NotReadyError:
         f"and was stopped.{'' if words else _SILENT}",
         lines=_quoted(words),
         hint=spec.remedy("\n".join(words))
-        or f"Its log: {spec.log_file}. More time: --timeout=SECONDS.",
+        or f"{_log_hint(spec.log_file)}. More time: --timeout=SECONDS.",
         details={"waitedSeconds": waited, "logFile": str(spec.log_file), "lastLines": words},
     )
+
+
+def _log_hint(log: Path) -> str:
+    full = ", on a disk that is full: make room there first" if logs.is_full(log) else ""
+    return f"Its log: {log}{full}"
 
 
 def _last_words(log: Path, offset: int) -> list[str]:

@@ -13,6 +13,7 @@ from devservers.record import ServerRecord
 from devservers.spec import Recognised, ServerSpec
 
 ANSWER_TIMEOUT = probe.TIMEOUT
+RECOGNISE_PATIENCE = 1.0  # seconds after which no further socket on the port is asked what it is
 LEAST_PATIENCE = 0.25  # seconds; for a server that is well, on a machine that is busy
 SECOND_LOOK = 0.05  # seconds; a process that ends has no environment while its sockets still close
 LOOKS = 3
@@ -189,7 +190,10 @@ def _look_at_sockets(
             status = ask(found.address, found.port, path)
             listener = _listener(found, identity)
             return View(Verdict.ORPHAN, found.port, record, listener, status)
+    begun = time.monotonic()
     for found, identity in known:
+        if time.monotonic() - begun > RECOGNISE_PATIENCE:
+            break  # many sockets (SO_REUSEPORT), none of which answers
         recognised = spec.recognise(found)  # that very one: others may hold the port beside it
         if recognised is not None:
             status = ask(found.address, found.port, path, deadline)

@@ -103,7 +103,6 @@ WRONG: list[tuple[str, object, str, str]] = [
     ("inngest.args", ["-p", "1"], '"-p"', "use inngest.port instead"),
     ("inngest.args", ["-p1"], '"-p1"', "use inngest.port instead"),
     ("inngest.pidFile", "~nobody-of-this-name/x", '"~nobody-of-this-name/x"', "home folder"),
-    ("inngest.logFile", DEFAULTS["inngest.pidFile"], '"/tmp/flowt-', "the same as inngest.pidFile"),
     ("inngest.args", ["--host=::"], '"--host=::"', "use inngest.host instead"),
     ("inngest.path", "api/inngest", '"api/inngest"', URL_PATH),
     ("inngest.path", "", '""', URL_PATH),
@@ -151,7 +150,7 @@ def as_json(found: Config) -> dict[str, dict[str, Any]]:
 
 def rejected(file: Path) -> str:
     with pytest.raises(ConfigInvalidError) as caught:
-        config.read(file)
+        config.read(file, file.parent)
     assert caught.value.details == {"file": str(file)}
     assert caught.value.hint
     assert str(file) in caught.value.message
@@ -197,7 +196,7 @@ def test_null_is_an_error_where_there_is_a_default(tmp_path: Path, key: str) -> 
 
 @pytest.mark.parametrize("key", NULLABLE)
 def test_null_means_not_set_where_the_default_is_none(tmp_path: Path, key: str) -> None:
-    assert values(config.read(write(tmp_path, nested(key, None)))) == DEFAULTS
+    assert values(config.read(write(tmp_path, nested(key, None)), tmp_path)) == DEFAULTS
 
 
 @pytest.mark.parametrize(
@@ -283,6 +282,39 @@ def test_the_inngest_port_inside_the_nextjs_pool_is_an_error(
     assert str(data.get("nextjs", {}).get("ports", POOL)) in message
 
 
+@pytest.mark.parametrize(
+    "log",
+    [
+        "x.pid",
+        "./x.pid",
+        "sub/../x.pid",
+        "link/x.pid",
+        "X.PID",
+        "~/x.pid",
+        "x.pid.json",
+        "x.pid.lock",
+        "x.pid.json.new",
+        "x",  # rotated to x.1, which is the pid file in one case
+    ],
+)
+def test_a_log_that_is_a_file_of_the_servers_state_is_an_error_that_names_both(
+    tmp_path: Path, log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to(tmp_path)
+    pid_file = "x.1" if log == "x" else str(tmp_path / "x.pid")
+    write(tmp_path, {"inngest": {"pidFile": pid_file, "logFile": log}})
+    with pytest.raises(ConfigInvalidError) as caught:
+        config.load(tmp_path, tmp_path, {})
+    assert all(word in caught.value.message for word in ("inngest.logFile", "inngest.pidFile", log))
+
+
+@pytest.mark.parametrize("log", ["/dev/null", "x.log", "x.pid.log", "x.pid.json.1", "other/x.pid"])
+def test_another_file_may_be_the_log(tmp_path: Path, log: str) -> None:
+    write(tmp_path, {"inngest": {"pidFile": "x.pid", "logFile": log}})
+    assert config.load(tmp_path, tmp_path, {}).inngest.log_file == log
+
+
 def test_a_long_wrong_value_is_shortened_in_the_message(tmp_path: Path) -> None:
     message = rejected(write(tmp_path, {"inngest": {"port": "x" * 10_000}}))
     assert "..." in message
@@ -313,7 +345,7 @@ def test_json_of_any_depth_loads_or_is_an_error(tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     file = write(tmp_path, {})
     file.write_bytes(codecs.BOM_UTF8 + b'{"inngest": {"port": 9000}}')
-    assert config.read(file).inngest.port == 9000
+    assert config.read(file, file.parent).inngest.port == 9000
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
@@ -326,7 +358,7 @@ def test_a_file_that_is_not_utf_8_is_an_error(tmp_path: Path, encoding: str) -> 
 def test_a_file_with_other_than_ascii_letters_is_read_as_utf_8(tmp_path: Path) -> None:
     file = write(tmp_path, {})
     file.write_bytes('{"inngest": {"logFile": "Zählung.log"}}'.encode())
-    assert config.read(file).inngest.log_file == "Zählung.log"
+    assert config.read(file, file.parent).inngest.log_file == "Zählung.log"
 
 
 def test_a_folder_in_the_place_of_the_file_is_an_error(tmp_path: Path) -> None:
@@ -404,7 +436,7 @@ def test_a_devservers_config_that_is_not_there_is_an_error(tmp_path: Path) -> No
 
 def test_given_names_the_keys_that_the_file_sets(tmp_path: Path) -> None:
     file = write(tmp_path, {"inngest": {"port": 8288}, "nextjs": {}})
-    assert config.read(file).given == {"inngest.port"}
+    assert config.read(file, file.parent).given == {"inngest.port"}
 
 
 def test_key_names_lists_every_key_of_the_contract_in_its_order() -> None:
@@ -433,8 +465,8 @@ VALID = st.fixed_dictionaries(
             optional={
                 "enabled": st.booleans(),
                 "port": ports,
-                "pidFile": texts,
-                "logFile": texts,
+                "pidFile": texts.map(lambda text: f"{text}.pid"),
+                "logFile": texts.map(lambda text: f"{text}.log"),
                 "logMaxBytes": st.integers(0),
                 "command": st.none() | commands,
                 "args": st.lists(texts.filter(lambda word: not word.startswith("-"))),
@@ -465,7 +497,7 @@ SAME_FILE = settings(
 def loads_or_is_rejected(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     try:
-        found = config.read(file)
+        found = config.read(file, file.parent)
     except ConfigInvalidError as error:
         assert str(file) in error.message  # noqa: PT017 - both outcomes are allowed
     else:
@@ -481,19 +513,13 @@ def test_a_valid_configuration_means_what_it_says_and_round_trips(
     pool = data.get("nextjs", {}).get("ports", POOL)
     if data.get("inngest", {}).get("port", 8288) in pool:
         return
-    files = {
-        **DEFAULTS,
-        **{f"inngest.{key}": value for key, value in data.get("inngest", {}).items()},
-    }
-    if files["inngest.logFile"] == files["inngest.pidFile"]:
-        return
-    found = config.read(write(tmp_path, data))
+    found = config.read(write(tmp_path, data), tmp_path)
     for section, keys in data.items():
         for key, value in keys.items():
             expected = tuple(value) if isinstance(value, list) else value
             assert values(found)[f"{section}.{key}"] == expected
     assert found.given == {f"{section}.{key}" for section, keys in data.items() for key in keys}
-    again = config.read(write(tmp_path, as_json(found)))
+    again = config.read(write(tmp_path, as_json(found)), tmp_path)
     assert again._replace(given=found.given) == found
 
 

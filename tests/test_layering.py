@@ -17,6 +17,7 @@ GROUPS = {
     "errors": {"errors"},
     "values": {"config", "identity", "record", "result", "spec", "tables", "terminal", "worktree"},
     "proof": {"probe", "proc"},
+    "files": {"files"},
     "system": {
         "hookfile",
         "logs",
@@ -26,6 +27,7 @@ GROUPS = {
         "readiness",
         "spawn",
         "state",
+        "threads",
         "whereabouts",
     },
     "lifecycle": {
@@ -55,9 +57,11 @@ GROUPS = {
 MAY_IMPORT = {
     "errors": set(),
     "values": {"errors"},
+    "files": set(),
     "proof": set(),  # on the path of every checkout: nothing to import, not even typing
     "system": {
         "errors",
+        "files",
         "identity",
         "proof",
         "record",
@@ -69,7 +73,7 @@ MAY_IMPORT = {
         "system",
         "lifecycle",
     },  # never asks which kind it has
-    "kinds": {"errors", "values", "proof", "system", "kinds"},  # never the lifecycle
+    "kinds": {"errors", "values", "proof", "files", "system", "kinds"},  # never the lifecycle
     "survey": {"errors", "values", "proof", "system", "lifecycle", "kinds"},
     "rendering": {"errors", "result", "spec"},
     "entries": set(GROUPS) - {"program"},

@@ -146,6 +146,15 @@ def test_memory_does_not_grow_with_the_file(log: Path, fill: bytes, lines: int) 
     assert peak < 20 * logs.BLOCK
 
 
+def test_tail_ends_where_the_file_ended_when_it_was_asked_for(log: Path) -> None:
+    log.write_bytes(b"one\n" * (logs.BLOCK // 2))
+    pieces = logs.tail(log, logs.BLOCK)
+    found = next(pieces)
+    with log.open("ab") as writer:
+        writer.write(b"late\n" * logs.BLOCK)
+    assert found + "".join(pieces) == "one\n" * (logs.BLOCK // 2)
+
+
 def test_no_piece_of_a_tail_is_longer_than_a_block(log: Path) -> None:
     write(log, b"x" * (3 * logs.BLOCK + 1))
     assert max(map(len, logs.tail(log, 1))) <= logs.BLOCK

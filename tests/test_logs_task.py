@@ -27,6 +27,17 @@ def test_prints_the_last_lines_and_nothing_else(world: World) -> None:
         assert done.out.splitlines() == lines[100 - count :]
 
 
+def test_what_comes_while_it_prints_is_not_printed(world: World) -> None:
+    world.log.write_bytes(b"early\n" * 100_000)
+    child = world.start("inngest.logs", "--lines=100000", bufsize=0)
+    assert child.stdout
+    first = child.stdout.read(6)  # more is in the pipe than it holds: it goes on when that is read
+    with world.log.open("ab") as writer:
+        writer.write(b"late\n" * 1_000_000)
+    done = world.result(child)
+    assert (done.code, first.decode() + done.out == "early\n" * 100_000) == (0, True)
+
+
 def test_describes_the_log_as_json(running: World) -> None:
     done = running.ok("logs", cwd=running.b)
     size = running.log.stat().st_size

@@ -163,25 +163,20 @@ def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(pid_file: Pat
     assert not pid_file.is_symlink()
 
 
-def test_a_link_that_comes_back_in_that_very_moment_is_refused(
-    pid_file: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_stays_in_the_place_of_an_old_temporary_file_is_not_in_the_way(
+    pid_file: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    victim = pid_file.with_name("victim")
-    victim.write_text("untouched")
-    state.record_file(pid_file).with_name("server.pid.json.new").symlink_to(victim)
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
-    assert "can't be written" in refused(pid_file, "write", RECORD).message
-    assert victim.read_text() == "untouched"
-
-
-def test_a_file_that_another_writer_has_open_is_not_written_to(
-    pid_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    theirs = state.record_file(pid_file).with_name("server.pid.json.new")
-    theirs.write_text("another writer's")
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # it came right after
-    refused(pid_file, "write", RECORD)
-    assert theirs.read_text() == "another writer's"
+    theirs = pid_file.with_name("theirs")
+    theirs.write_text("untouched")
+    for path in (pid_file, state.record_file(pid_file)):
+        new = path.with_name(f"{path.name}.new")
+        new.symlink_to(theirs) if kind == "link" else new.write_text("untouched")
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # a stranger's, in a sticky folder
+    state.write(pid_file, RECORD)
+    assert state.read(pid_file) == RECORD
+    assert theirs.read_text() == "untouched"
+    assert state.record_file(pid_file).with_name("server.pid.json.new").read_text() == "untouched"
 
 
 def test_a_write_that_fails_half_way_leaves_what_was_there(
