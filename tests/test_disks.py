@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from devservers import config, inngest, process, receipt, server, state, worktree
+from devservers import config, inngest, receipt, server, spawn, state, worktree
 from devservers.errors import ServerExitedError, StateUnusableError
 from support import World, accepts
 
@@ -275,7 +275,7 @@ def test_a_program_is_blamed_only_for_what_it_is_to_blame_for(
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(process, "spawn", fail)
+    monkeypatch.setattr(spawn, "spawn", fail)
     here = worktree.find(world.main)
     spec = inngest.spec(config.load(here.root, here.main, {}), here)
     with pytest.raises(ServerExitedError) as caught:
