@@ -21,7 +21,6 @@ def listeners_by_port() -> dict[int, Place]:
     for socket in ports.listening():
         if socket.pid is not None and socket.pid not in trees:
             folder = whereabouts.folder(socket.pid)
-            there = folder is not None and folder.is_dir()
-            trees[socket.pid] = worktree.find(folder) if there else None
+            trees[socket.pid] = worktree.peek(folder) if folder else None
         found.setdefault(socket.port, Place(socket.port, socket.pid, trees[socket.pid]))
     return found

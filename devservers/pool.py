@@ -50,8 +50,8 @@ def tree_of(pid: int) -> Worktree | None:
     folder = whereabouts.folder(pid)
     if folder is None or whereabouts.is_gone(pid):
         return None
-    found = worktree.find(folder)
-    return found if found.git_dir else None
+    found = worktree.peek(folder)
+    return found if found and found.git_dir else None
 
 
 def _entry(
