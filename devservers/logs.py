@@ -1,6 +1,7 @@
 """Log files: the last lines of one of any size, following it, rotating it before a start."""
 
 import codecs
+import contextlib
 import errno
 import os
 import stat
@@ -81,14 +82,27 @@ def prepare(path: Path, most: int) -> int:
     """Make ready for a server to append to `path`; return how many bytes it has already.
 
     Its folder is made, and it is rotated if it is larger than `most` bytes (0: never). Raises
-    OSError, also for what is no file: a pipe would hold up whoever opens it. /dev/null is one.
+    OSError, also for what is no file: a pipe would hold up whoever opens it. /dev/null is one. And
+    for a file that has a second name: that may be somebody's file, which would be written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not path.is_file() and str(path) != os.devnull:
-        raise OSError(errno.EINVAL, "it is not a file")
+    if str(path) != os.devnull:
+        with contextlib.suppress(FileNotFoundError):
+            _refuse_odd(path.stat())
     rotate(path, most)
-    with open(path, "ab") as log:  # "ab" creates and never truncates
+    with open(path, "ab", opener=_without_waiting) as log:  # "ab" creates and never truncates
         return log.tell()
+
+
+def _refuse_odd(info: os.stat_result) -> None:
+    if not stat.S_ISREG(info.st_mode):
+        raise OSError(errno.EINVAL, "it is not a file")
+    if info.st_nlink > 1:
+        raise OSError(errno.EMLINK, "it has a second name (a hard link), and so may be another")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 def rotate(path: Path, most: int) -> None:
