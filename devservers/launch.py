@@ -76,7 +76,7 @@ def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> Serve
     end(spec, (), UNDO_GRACE)  # what a killed caller started and never recorded
     if not ports.is_free(spec.port, spec.host):
         raise trouble.port_in_use(spec, spec.port)
-    offset = _prepare_log(spec)
+    offset = prepare_log(spec)
     child: Popen[bytes] | None = None
     try:
         child = _spawn(spec, argv)
@@ -101,9 +101,13 @@ def _undo(spec: ServerSpec, child: "Popen[bytes] | None") -> None:
     state.remove(spec.pid_file, state.read(spec.pid_file))
 
 
-def _prepare_log(spec: ServerSpec) -> int:
+def prepare_log(spec: ServerSpec, *, rotate: bool = True) -> int:
+    """Make the log ready to be appended to; return its size in bytes. Raises StateUnusableError.
+
+    With `rotate` a long one is moved away first: under the lock only, where no server has it open.
+    """
     try:
-        return logs.prepare(spec.log_file, spec.log_max_bytes)
+        return logs.prepare(spec.log_file, spec.log_max_bytes if rotate else 0)
     except OSError as error:
         raise StateUnusableError(
             f"The log {spec.log_file} can't be written: {error.strerror or error}.",
