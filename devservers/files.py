@@ -32,13 +32,13 @@ def steps(path: str) -> list[str]:
     Folders that are links count. The folder of each is a real one; the last need not be there.
     """
     found: list[str] = []
-    here, pending = os.sep, [part for part in reversed(path.split(os.sep)) if part]
+    here, pending = "", [part for part in reversed(path.split("/")) if part]
     while pending:
         part = pending.pop()
         if part in (os.curdir, os.pardir):
-            here = os.path.dirname(here) if part == os.pardir else here
+            here = here.rpartition("/")[0] if part == os.pardir else here
             continue
-        step = os.path.join(here, part)
+        step = f"{here}/{part}"
         try:
             target = os.readlink(step)
         except OSError:  # no link, or nothing at all
@@ -47,6 +47,6 @@ def steps(path: str) -> list[str]:
         found.append(step)
         if len(found) > MOST_LINKS:
             break
-        here = os.sep if target.startswith(os.sep) else here
-        pending += [word for word in reversed(target.split(os.sep)) if word]
-    return [*found, here]
+        here = "" if target.startswith("/") else here
+        pending += [word for word in reversed(target.split("/")) if word]
+    return [*found, here or "/"]

@@ -205,7 +205,7 @@ def _worktree(top: Path, git_dir: Path) -> Worktree:
 
 def _refuse_foreign(found: Worktree, entry: Path) -> Worktree:
     own, common = found.git_dir or entry, found.common_dir or entry
-    for path, top in ((entry, entry.parent), (own, common), (common, common)):
+    for path, top in {own: common, common: common, entry: entry.parent}.items():
         fault = ownership.objection(str(path), str(top), str(found.root))
         if fault:
             sentence, hint = fault
