@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from devservers import files, launchers
+from devservers import launchers, untrusted_files
 from devservers.errors import HooksUnusableError
 from devservers.spec import ServerSpec
 from devservers.tracked import LINK, PROGRAM, Tracked
@@ -108,7 +108,7 @@ class _Search:
         if not self.tracked.has(path):
             return
         try:
-            data = json.loads(files.read(path, LONGEST_SCRIPT))
+            data = json.loads(untrusted_files.read(path, LONGEST_SCRIPT))
             telling = {key: data[key] for key in launchers.TELLING if key in data}
         except OSError:
             return
@@ -146,13 +146,13 @@ class _Search:
 
     def destination(self, file: str) -> None:
         """Add where a tracked link leads what is written to `file`; its content doesn't count."""
-        for step in files.steps(file):
+        for step in untrusted_files.steps(file):
             if self.tracked.has(step):
                 self.found.add((f"{self.tracked.name(step)} (written)", _target(step)))
 
     def add(self, path: str, *, follow: bool = True) -> None:
         """Add a file, and the links that lead to it, as far as git tracks them."""
-        *links, last = files.steps(path)
+        *links, last = untrusted_files.steps(path)
         for link in links:
             if self.tracked.has(link):
                 self.found.add((self.tracked.name(link), _target(link)))
@@ -177,7 +177,7 @@ class _Search:
         beside = (os.path.dirname(file), self.cwd, top, os.path.join(top, "src"))
         if text is None:
             try:
-                text = files.read(file, LONGEST_SCRIPT).decode("utf-8", "surrogateescape")
+                text = untrusted_files.read(file, LONGEST_SCRIPT).decode("utf-8", "surrogateescape")
             except OSError:
                 return
         for token in dict.fromkeys(WORD.findall(text)):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from devservers import checks, files, ownership
+from devservers import checks, ownership, untrusted_files
 from devservers.errors import ConfigInvalidError
 
 RELATIVE_PATH = Path(".claude/plugins/workspace-dev-servers/config.json")
@@ -82,7 +82,7 @@ def read(file: Path, top: Path | None = None) -> Config:
     if fault := ownership.objection(str(file), str(top) if top else None):
         raise ConfigInvalidError(fault[0], hint=fault[1], details={"file": str(file)})
     try:
-        text = files.read(str(file), LARGEST).decode("utf-8-sig")
+        text = untrusted_files.read(str(file), LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         _reject(file, f"it is not UTF-8 text: {error}")
     except OSError as error:

@@ -67,7 +67,7 @@ def _run(words: list[str]) -> None:
     except FileNotFoundError:
         say("the working directory is gone: change into one that exists, and try again.")
         return
-    from devservers import receipt  # noqa: PLC0415 - not for a checkout of files
+    from devservers import receipt  # noqa: PLC0415 - not for a checkout of untrusted_files
 
     both = ("inngest", "nextjs") if "--nextjs" in options else ("inngest",)
     for name in rest if event == "ensure" and rest else both:
@@ -161,11 +161,13 @@ def _look_at_holder(spec: "ServerSpec") -> str:
 
 def _was_said(stamp: "Path", text: str) -> bool:
     """Return whether the very same was said within the hour; else note that it is being said."""
-    from devservers import files  # noqa: PLC0415 - not for a warm call
+    from devservers import untrusted_files  # noqa: PLC0415 - not for a warm call
 
     now = time.time()
     try:
-        then, _, said = files.read(str(stamp), 8192).decode(errors="replace").partition("\n")
+        then, _, said = (
+            untrusted_files.read(str(stamp), 8192).decode(errors="replace").partition("\n")
+        )
         if said == text and 0 <= now - float(then) < ONCE_IN:
             return True
     except (OSError, ValueError):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from devservers import files, programs
+from devservers import programs, untrusted_files
 from devservers.config import NextjsConfig
 from devservers.errors import CliNotFoundError
 from devservers.worktree import Worktree
@@ -169,7 +169,7 @@ def _is_app(root: Path) -> bool:
 
 def _package(folder: Path) -> dict[str, Any]:
     try:
-        data = json.loads(files.read(str(folder / "package.json"), LARGEST))
+        data = json.loads(untrusted_files.read(str(folder / "package.json"), LARGEST))
     except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -7,7 +7,7 @@ user's or the system's configuration of git, never in that of the repository in 
 import os
 import stat
 
-from devservers import files
+from devservers import untrusted_files
 
 CHANGEABLE = stat.S_IWOTH
 
@@ -48,7 +48,7 @@ def program(name: str, avoid: tuple[str, ...] = ()) -> str | None:
 def _fault(path: str, top: str | None) -> tuple[str, str, str] | None:
     """Return what is wrong, with which file or folder, and the command that mends it."""
     seen: set[str] = set()
-    for step in files.steps(path):
+    for step in untrusted_files.steps(path):
         within = top is not None and (step == top or step.startswith(f"{top.rstrip('/')}/"))
         last = top if within else os.sep
         place, owned = step, True

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import NamedTuple, NoReturn
 
-from devservers import brought, files, worktree
+from devservers import brought, untrusted_files, worktree
 from devservers.errors import HooksUnusableError, StateUnusableError
 from devservers.spec import ServerSpec
 from devservers.worktree import Worktree
@@ -103,7 +103,7 @@ def _accepted(here: Worktree) -> frozenset[str]:
     try:
         if not _is_own(os.lstat(path := _file(here))):
             return frozenset()
-        return frozenset(files.read(path, 2 * LARGEST).decode("ascii", "replace").split())
+        return frozenset(untrusted_files.read(path, 2 * LARGEST).decode("ascii", "replace").split())
     except OSError:
         return frozenset()
 
@@ -143,7 +143,7 @@ def _refuse(path: str, why: str) -> NoReturn:
 
 def _forget(path: str) -> None:
     """Leave the later half of the digests, in a new file in the place of the old."""
-    lines = files.read(path, 2 * LARGEST).decode("ascii", "replace").splitlines()
+    lines = untrusted_files.read(path, 2 * LARGEST).decode("ascii", "replace").splitlines()
     new = f"{path}.{os.getpid()}"
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
         stream.write("".join(f"{line}\n" for line in lines[len(lines) // 2 :]))

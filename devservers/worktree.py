@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from devservers import files, ownership
+from devservers import ownership, untrusted_files
 from devservers.errors import ConfigInvalidError, UsageError
 
 
@@ -254,6 +254,6 @@ def _core_settings(common: Path) -> dict[str, str]:
 
 def _read(file: Path) -> str:
     try:
-        return files.read(str(file), 65536).decode("utf-8", "surrogateescape").strip()
+        return untrusted_files.read(str(file), 65536).decode("utf-8", "surrogateescape").strip()
     except OSError:
         return ""

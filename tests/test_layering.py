@@ -26,7 +26,7 @@ GROUPS = {
         "tables",
         "worktree",
     },
-    "proof": {"files", "ownership", "probe", "proc"},
+    "proof": {"ownership", "untrusted_files", "probe", "proc"},
     "system": {
         "hookfile",
         "logs",
