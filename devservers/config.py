@@ -3,12 +3,14 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from devservers import checks, ownership, untrusted_files
 from devservers.errors import ConfigInvalidError
 
 RELATIVE_PATH = Path(".claude/plugins/workspace-dev-servers/config.json")
+LARGEST = 1 << 20  # bytes
 
 
 class NextjsConfig(NamedTuple):
@@ -51,10 +53,6 @@ class Config(NamedTuple):
     """The dotted keys that the file sets; all others are defaults."""
 
 
-class _NotAllowedError(Exception):
-    """Carries what would be allowed, and the part of the value at fault if it isn't the whole."""
-
-
 def load(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) -> Config:
     """Return the configuration that holds in `worktree`.
 
@@ -64,7 +62,7 @@ def load(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) -> Con
     named = bool(env.get("DEVSERVERS_CONFIG"))
     for file in candidates(worktree, main, env):
         if named or os.path.lexists(file):  # a broken link is an error to name, not to pass over
-            return read(file, main)
+            return read(file, main, next((t for t in (worktree, main) if t in file.parents), None))
     return Config()
 
 
@@ -76,13 +74,16 @@ def candidates(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) 
     return tuple(folder / RELATIVE_PATH for folder in dict.fromkeys((worktree, main)))
 
 
-def read(file: Path, main: Path) -> Config:
+def read(file: Path, main: Path, top: Path | None = None) -> Config:
     """Return the configuration in `file`; raise ConfigInvalidError if it can't be used.
 
-    `main` is what relative paths in it are relative to.
+    `main` is what relative paths in it are relative to, `top` the top of the worktree that it lies
+    in: see `ownership.objection`.
     """
+    if fault := ownership.objection(str(file), str(top) if top else None):
+        raise ConfigInvalidError(fault[0], hint=fault[1], details={"file": str(file)})
     try:
-        text = file.read_text("utf-8-sig")
+        text = untrusted_files.read(str(file), LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         _reject(file, f"it is not UTF-8 text: {error}")
     except OSError as error:
@@ -138,7 +139,7 @@ def _section(file: Path, name: str, data: object) -> dict[str, Any]:
             continue  # null stands for "not set" where the default is none
         try:
             values[field] = _CHECKS[f"{name}.{key}"](value)
-        except _NotAllowedError as error:
+        except checks.NotAllowedError as error:
             allowed, *fault = error.args
             _reject(file, f"{name}.{key} is {_shown(fault[0] if fault else value)}; {allowed}")
     return values
@@ -178,123 +179,24 @@ def _camel(field: str) -> str:
     return head + "".join(word.capitalize() for word in rest)
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and _is_usable(value)
-
-
-def _is_usable(text: str) -> bool:
-    """Return whether an argument can hold `text`; JSON can spell half a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _NotAllowedError("it must be true or false")
-    return value
-
-
-def _port(value: Any) -> int:
-    if not _is_int(value) or not 1 <= value <= 65535:  # noqa: PLR2004 - the range of TCP ports
-        raise _NotAllowedError("it must be a port number from 1 to 65535", value)
-    return int(value)
-
-
-def _ports(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or not value:
-        raise _NotAllowedError("it must be a list of at least one port number from 1 to 65535")
-    ports = tuple(_port(item) for item in value)
-    for port in ports:
-        if ports.count(port) > 1:
-            raise _NotAllowedError(f"{port} stands in it twice; each port is allowed once")
-    return ports
-
-
-def _size(value: Any) -> int:
-    if not _is_int(value) or value < 0:
-        raise _NotAllowedError("it must be a whole number of bytes, 0 or more")
-    return int(value)
-
-
-def _text(value: Any) -> str:
-    if not _is_text(value):
-        raise _NotAllowedError("it must be a text that is not empty")
-    return str(value)
-
-
-def _path(value: Any) -> str:
-    text = _text(value)
-    try:
-        Path(text).expanduser()
-    except RuntimeError:
-        raise _NotAllowedError("it must be a path; nobody here has that home folder") from None
-    return text
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _NotAllowedError("it must be a list of texts, one a word of the command line")
-    if not all(map(_is_usable, value)):
-        raise _NotAllowedError("no word of a command line can hold NUL or half a surrogate pair")
-    return tuple(value)
-
-
-def _command(value: Any) -> tuple[str, ...]:
-    words = _words(value)
-    if not words or not words[0].strip():
-        raise _NotAllowedError("it must be a list of texts that begins with a program")
-    return words
-
-
-def _args(value: Any) -> tuple[str, ...]:
-    words = _words(value)
-    owned = {"--port": "inngest.port", "-p": "inngest.port", "--host": "inngest.host"}
-    for word in words:
-        key = owned.get("-p" if word[:2] == "-p" else word.partition("=")[0])
-        if key:
-            raise _NotAllowedError(f"use {key} instead", word)
-    return words
-
-
-def _url_path(value: Any) -> str:
-    if not _is_text(value) or not value.startswith("/") or any(c.isspace() for c in value):
-        raise _NotAllowedError('it must be a path that begins with "/" and has no spaces')
-    return str(value)
-
-
-def _host(value: Any) -> str:
-    if not _is_text(value) or any(c.isspace() or c in "/[]" for c in value):
-        raise _NotAllowedError("it must be a host name or an IP address")
-    return str(value)
-
-
-def _file_name(value: Any) -> str:
-    if not _is_text(value) or PurePath(value).is_absolute() or ".." in PurePath(value).parts:
-        raise _NotAllowedError("it must be a file name inside the worktree")
-    return str(value)
-
-
 _SECTIONS: dict[str, Any] = {
     "nextjs": NextjsConfig,
     "inngest": InngestConfig,
     "worktree": WorktreeConfig,
 }
 _CHECKS: dict[str, Callable[[Any], object]] = {
-    "nextjs.ports": _ports,
-    "nextjs.turbopack": _flag,
-    "nextjs.hostname": _host,
-    "nextjs.command": _command,
-    "inngest.enabled": _flag,
-    "inngest.port": _port,
-    "inngest.pidFile": _path,
-    "inngest.logFile": _path,
-    "inngest.logMaxBytes": _size,
-    "inngest.command": _command,
-    "inngest.args": _args,
-    "inngest.path": _url_path,
-    "inngest.host": _host,
-    "worktree.portCacheFile": _file_name,
+    "nextjs.ports": checks.ports,
+    "nextjs.turbopack": checks.flag,
+    "nextjs.hostname": checks.host,
+    "nextjs.command": checks.command,
+    "inngest.enabled": checks.flag,
+    "inngest.port": checks.port,
+    "inngest.pidFile": checks.path,
+    "inngest.logFile": checks.path,
+    "inngest.logMaxBytes": checks.size,
+    "inngest.command": checks.command,
+    "inngest.args": checks.args,
+    "inngest.path": checks.url_path,
+    "inngest.host": checks.host,
+    "worktree.portCacheFile": checks.file_name,
 }

@@ -1,7 +1,6 @@
 """Doctor: every precondition of the Inngest server, checked, with the remedy for what fails."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,9 +17,11 @@ from devservers import (
     ports,
     probe,
     process,
+    programs,
     spawn,
     state,
     verdict,
+    worktree,
 )
 from devservers.config import Config
 from devservers.errors import CliNotFoundError, ConfigInvalidError, StateUnusableError
@@ -43,9 +44,13 @@ class Check(NamedTuple):
     fix: str | None = None
 
 
-def examine(here: Worktree, env: Mapping[str, str] = os.environ) -> tuple[Check, ...]:
-    """Return every check, in the order in which one would mend them."""
+def examine(env: Mapping[str, str] = os.environ) -> tuple[Check, ...]:
+    """Return every check of the caller's worktree, in the order in which one would mend them.
+
+    Nothing is executed that `ensure` would refuse.
+    """
     try:
+        here = worktree.find()
         settings = config.load(here.root, here.main, env)
     except ConfigInvalidError as error:
         return (Check("config", ok=False, detail=error.message, fix=error.hint), *_general(env))
@@ -144,8 +149,12 @@ def _cli(settings: Config, here: Worktree, env: Mapping[str, str]) -> Check:
 
 
 def _program(name: str, env: Mapping[str, str]) -> Check:
-    path = shutil.which(name, path=env.get("PATH", os.defpath))
-    done = _run((path, "--version"), env, Path.cwd()) if path else None
+    try:
+        path = programs.find(name, env.get("PATH", os.defpath))
+    except CliNotFoundError as error:
+        return Check(name, ok=False, detail=error.message, fix=error.hint)
+    # Not in the caller's folder, whose package.json may name another release to be fetched.
+    done = _run((path, "--version"), env, Path(Path(path).anchor)) if path else None
     if done is not None and done.returncode == 0:
         return Check(name, ok=True, detail=f"{path}: {_telling_line(done.stdout)}")
     if path:

@@ -33,7 +33,7 @@ def append(path: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         if os.lstat(path).st_uid not in (0, *_me()):  # the link, where it is one
             _refuse(path, fault(os.lstat(path)) or "is somebody else's link")
-        _refuse(path, fault(os.stat(path)))  # noqa: PTH116 - before it is opened: a device may act on that
+        _refuse(path, fault(os.stat(path)))
     # Not blocking: a pipe would hold up whoever opens it.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
     fd = os.open(path, flags, 0o666)
@@ -66,7 +66,7 @@ def replace(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def _forget_halves(path: Path) -> None:
-    for name in os.listdir(path.parent):  # noqa: PTH208 - names are enough
+    for name in os.listdir(path.parent):
         if name.startswith(path.name) and _is_half(name.removeprefix(path.name)):
             half = path.with_name(name)
             with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from devservers import (
     report,
     server,
     threads,
+    trust,
     worktree,
 )
 from devservers.config import Config
@@ -132,10 +133,10 @@ def up(
     before: frozenset[tuple[str | None, int]] = frozenset()
     if settings.inngest.enabled:
         spec = inngest.spec(settings, here, stand_in=stand_in)
-        machine = server.ensure(spec, timeout=timeout, notify=notify)
+        machine = server.ensure(trust.by_hand(spec), timeout=timeout, notify=notify)
         rows = inngest_api.of(settings.inngest).apps() or ()
         before = frozenset((row.app_id, port_of(row.url)) for row in rows if row.served)
-    mine = server.ensure(own, timeout=timeout, notify=notify)
+    mine = server.ensure(trust.by_hand(own), timeout=timeout, notify=notify)
     app = _await_app(settings, mine.port, notify) if machine else None
     replaced = None
     if app and app.state == "served" and (app.app_id, app.port) not in before:

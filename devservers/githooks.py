@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from devservers import hookfile
-from devservers.errors import HooksUnusableError
+from devservers import acceptance, hookfile
+from devservers.acceptance import Standing
+from devservers.errors import DevServerError, HooksUnusableError
 from devservers.hookfile import Hook
 from devservers.worktree import Worktree, clean_env
 
@@ -24,20 +25,23 @@ class Hooks(NamedTuple):
     """core.hooksPath names the folder."""
     hooks: tuple[Hook, ...]
     warnings: tuple[str, ...] = ()
+    standing: Standing | None = None
+    """What the hooks would execute here and whether it is accepted; None where that can't be told,
+    and in the answer of uninstall."""
 
 
 def status(worktree: Worktree) -> Hooks:
     """Return what is there now. Raises HooksUnusableError."""
     folder, configured = _folder(worktree)
     hooks = tuple(hookfile.look(folder, event) for event in EVENTS)
-    return Hooks("status", folder, configured, hooks)
+    return Hooks("status", folder, configured, hooks, standing=_standing(worktree))
 
 
 def install(worktree: Worktree, python: str = sys.executable) -> Hooks:
     """Put our part into each hook: it calls `python`, or else devservers-hook on the PATH.
 
-    What is there goes on working. A hook of pre-commit's is left as it is, and warned of.
-    Raises HooksUnusableError.
+    What is there goes on working. A hook of pre-commit's is left as it is, and warned of. What
+    the hooks would execute in this worktree is accepted. Raises HooksUnusableError.
     """
     before = status(worktree)
     for hook in before.hooks:  # all or none
@@ -50,6 +54,10 @@ def install(worktree: Worktree, python: str = sys.executable) -> Hooks:
         for hook in before.hooks
         if hook.state == "pre-commit"
     ]
+    try:
+        warnings += acceptance.accept(worktree).warnings
+    except DevServerError as error:
+        warnings.append(f"{error.message} {error.hint or ''}".strip())
     action = "installed" if any(changed) else "unchanged"
     return status(worktree)._replace(action=action, warnings=tuple(warnings))
 
@@ -60,7 +68,15 @@ def uninstall(worktree: Worktree) -> Hooks:
     for hook in before.hooks:
         hookfile.check(hook)
     taken = [hookfile.take_out(hook) for hook in before.hooks]
-    return status(worktree)._replace(action="uninstalled" if any(taken) else "unchanged")
+    action = "uninstalled" if any(taken) else "unchanged"
+    return status(worktree)._replace(action=action, standing=None)
+
+
+def _standing(worktree: Worktree) -> Standing | None:
+    try:
+        return acceptance.look(worktree)
+    except DevServerError:  # whoever starts a server says what is wrong
+        return None
 
 
 def _folder(worktree: Worktree) -> tuple[Path, bool]:
@@ -101,7 +117,10 @@ def _warnings(worktree: Worktree, hooks: Hooks, python: str) -> list[str]:
         if scope.startswith(("global", "system")):
             found.append(f"{where} for every repository: these hooks run in all of them.")
         elif hooks.folder.is_relative_to(worktree.root) and ".git" not in hooks.folder.parts:
-            found.append(f"{where}, a folder of this worktree: each worktree has its own.")
+            found.append(
+                f"{where}, a folder of this worktree: each worktree has its own. A branch that "
+                "brings hooks there has git itself run them, whatever they are."
+            )
     if worktree.root != worktree.main and Path(python).is_relative_to(worktree.root):
         found.append(
             f"The hooks of all worktrees now call {python}, which goes when this worktree goes; "

@@ -7,9 +7,12 @@ longer is done by a detached run of its own, which holds none of git's descripto
 
 import os
 import sys
+import time
 
 TYPE_CHECKING = False  # every import counts here; see receipt
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from devservers.config import Config
     from devservers.spec import ServerSpec
     from devservers.worktree import Worktree
@@ -19,9 +22,11 @@ USAGE = (
     "post-checkout OLD NEW FLAG | post-merge [SQUASH] | ensure [inngest|nextjs]"
 )
 EVENTS = {"post-checkout": (0, 3), "post-merge": (0, 1), "ensure": (0, 1)}  # how many words follow
-OPTIONS = frozenset({"--wait", "--nextjs"})
+DETACHED = "--detached"  # waits, and tells the log: how a hook calls itself
+OPTIONS = frozenset({"--wait", "--nextjs", DETACHED})
 SERVERS = frozenset({"inngest", "nextjs"})
 PATIENCE = {"inngest": 60.0, "nextjs": 120.0}  # seconds, as for the tasks
+ONCE_IN = 3600.0  # seconds until the same is said again of a port that somebody else has
 FILES_ONLY = "0"  # post-checkout's flag: single files, not a branch (githooks(5))
 
 
@@ -73,53 +78,66 @@ def _run(words: list[str]) -> None:
     for name in rest if event == "ensure" and rest else both:
         if not receipt.is_good(folder, name):
             try:
-                _ensure(name, folder, wait="--wait" in options)
+                _ensure(name, folder, options)
             except Exception as error:  # noqa: BLE001 - trouble with one is none with the other
                 say(_in_one_line(error))
 
 
-def _ensure(name: str, folder: str, *, wait: bool) -> None:
-    from devservers import config, inngest, receipt, state, verdict, worktree  # noqa: PLC0415
+def _ensure(name: str, folder: str, options: set[str]) -> None:
+    from devservers import config, inngest, nextjs, receipt, state, verdict, worktree  # noqa: PLC0415
 
     here = worktree.find()
     rules = (config.__file__, inngest.__file__)  # another release may want something else
     inputs = receipt.sign([*rules, *map(str, config.candidates(here.root, here.main))])
     settings = config.load(here.root, here.main)
-    if name == "inngest" and not settings.inngest.enabled:
-        return
-    spec = inngest.spec(settings, here) if name == "inngest" else _nextjs(settings, here, wait=wait)
+    if name == "inngest":
+        if not settings.inngest.enabled:
+            return
+        spec = inngest.spec(settings, here)
+    else:
+        spec = nextjs.spec(settings, here, claim=False)  # a port is claimed by who starts it
     inputs += receipt.sign([str(spec.pid_file), str(state.record_file(spec.pid_file))])
     record = verdict.glance(spec)
     if record is not None:
         if here.git_dir and str(here.root) == folder:
             receipt.write(str(here.git_dir), folder, spec, record, inputs)
-    elif wait:
-        from devservers import server  # noqa: PLC0415 - not for a warm call
+        return
+    try:
+        if options & {"--wait", DETACHED}:
+            _start(spec, settings, here)
+        else:
+            _hand_over(spec, here)
+    except Exception as error:
+        if getattr(error, "code", None) != "port-in-use" or DETACHED in options:
+            raise
+        text = _in_one_line(error)
+        if not _was_said(here.state_dir / f"{name}.said", text):
+            say(text)
 
-        server.ensure(spec, timeout=PATIENCE[name])
-    else:
-        _hand_over(spec, here)
 
+def _start(spec: "ServerSpec", settings: "Config", here: "Worktree") -> None:
+    """Ensure the server, and wait for it, if all that it executes was accepted."""
+    from devservers import nextjs, server, trust  # noqa: PLC0415 - not for a warm call
 
-def _nextjs(settings: "Config", here: "Worktree", *, wait: bool) -> "ServerSpec":
-    from devservers import nextjs  # noqa: PLC0415 - only where it is asked for
-
-    return nextjs.spec(settings, here, claim=wait)  # a port is claimed by who starts it
+    trust.require(spec)  # before anything is written; and once more right before it is executed
+    if spec.name == "nextjs":
+        spec = nextjs.spec(settings, here)
+    server.ensure(trust.by_hook(spec), timeout=PATIENCE[spec.name])
 
 
 def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     """Start a detached `ensure`, unless it is clear already that it would be in vain."""
-    from devservers import ports, spawn, state  # noqa: PLC0415 - not for a warm call
+    from devservers import launch, ports, spawn, state, trust  # noqa: PLC0415 - not if warm
 
-    state.read_pid(spec.pid_file)  # raises where it can't be used, as command() does below
+    state.read_pid(spec.pid_file)  # raises where it can't be used, as what follows does
     doing = "is not running: it is being started"
     if ports.is_open(spec.port, spec.host):
         doing = _look_at_holder(spec)
     if not doing:
         return
-    spec.command()  # whether there is one: said here, where somebody reads it
-    argv = (sys.executable, "-P", "-m", "devservers.hook", "--wait", "ensure", spec.name)
-    spec.log_file.parent.mkdir(parents=True, exist_ok=True)
+    trust.require(spec)
+    launch.prepare_log(spec, rotate=False)
+    argv = (sys.executable, "-P", "-m", "devservers.hook", DETACHED, "ensure", spec.name)
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     spawn.let_go(spawn.spawn(argv, here.root, env, spec.log_file))
     say(f"the {spec.title} {doing} in the background. Log: {spec.log_file}")
@@ -143,6 +161,26 @@ def _look_at_holder(spec: "ServerSpec") -> str:
     if view.verdict in (Verdict.RUNNING, Verdict.ADOPTABLE, Verdict.ORPHAN):
         return "runs, and is being taken over"
     return "is not running: it is being started"
+
+
+def _was_said(stamp: "Path", text: str) -> bool:
+    """Return whether the very same was said within the hour; else note that it is being said."""
+    from devservers import files, untrusted_files  # noqa: PLC0415 - not for a warm call
+
+    now = time.time()
+    try:
+        known = untrusted_files.read(str(stamp), 8192).decode(errors="replace")
+        then, _, said = known.partition("\n")
+        if said == text and 0 <= now - float(then) < ONCE_IN:
+            return True
+    except (OSError, ValueError):
+        pass
+    try:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(stamp, f"{now:.0f}\n{text}")
+    except (OSError, ValueError):  # then it is said again
+        pass
+    return False
 
 
 def _in_one_line(error: Exception) -> str:

@@ -34,6 +34,11 @@ def spec(
         program = stand_in_program() if stand_in else find_cli(settings, worktree, env)
         return (*program, *arguments(settings, urls))
 
+    def decisive() -> Mapping[str, object]:
+        from devservers import decisions  # noqa: PLC0415 - not for a warm call
+
+        return decisions.of(config, "inngest")
+
     return ServerSpec(
         name="inngest",
         title="Inngest dev server",
@@ -58,6 +63,7 @@ def spec(
         worth="it may hold events and runs",
         moves=True,
         shared=True,
+        decisive=decisive,
     )
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 
+from devservers import programs
 from devservers.config import InngestConfig
 from devservers.errors import CliNotFoundError
 from devservers.worktree import Worktree
@@ -101,16 +102,16 @@ def find_cli(
 ) -> tuple[str, ...]:
     """Return the program that runs `inngest dev`, in the contract's order.
 
-    Raises CliNotFoundError, with what was looked for and the command that installs it.
+    Raises CliNotFoundError, with what was looked for and the command that installs it, or with
+    whose a program is that somebody else could have put there.
     """
-    import shutil  # noqa: PLC0415 - 3 ms that a warm call saves
-
     path = env.get("PATH", os.defpath)
     if settings.command:
         first, *rest = settings.command
         # With a slash it is relative to where the server runs, whoever asks from wherever.
         program = str(worktree.main / first) if os.path.dirname(first) else first  # noqa: PTH120
-        if shutil.which(program, path=path):
+        inside = worktree.main if program != first and not os.path.isabs(first) else None  # noqa: PTH117
+        if programs.find(program, path, inside):
             return (program if os.path.dirname(first) else first, *rest)  # noqa: PTH120
         raise CliNotFoundError(
             f"inngest.command names {first!r}, which can't be run.",
@@ -121,11 +122,12 @@ def find_cli(
     for folder in dict.fromkeys((worktree.root, worktree.main)):
         bin_folder = folder / "node_modules" / ".bin"
         looked.append(str(bin_folder / "inngest-cli"))
-        if local := shutil.which("inngest-cli", path=str(bin_folder)):
+        if local := programs.find("inngest-cli", str(bin_folder), folder):
             return (local,)
     for name, words in LAUNCHERS:
         looked.append(f"{name} on the PATH")
-        if found := shutil.which(name, path=path):
+        if found := programs.find(name, path):
+            programs.refuse_foreign_project(found, worktree.main)
             return (found, *words)
     raise CliNotFoundError(
         f"No inngest-cli was found. Looked for: {', '.join(looked)}.",

@@ -118,7 +118,7 @@ def check_free(spec: ServerSpec, deadline: float) -> None:
 
 def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> ServerRecord:
     check_free(spec, min(terms.deadline, time.monotonic() + FREE_TIMEOUT))
-    offset = _prepare_log(spec)
+    offset = prepare_log(spec)
     child: Popen[bytes] | None = None
     try:
         child = _spawn(spec, argv)
@@ -158,9 +158,13 @@ def _of_this_start(spec: ServerSpec, child: "Popen[bytes]") -> tuple[Identity, .
     return (*((root,) if root else ()), *own)
 
 
-def _prepare_log(spec: ServerSpec) -> int:
+def prepare_log(spec: ServerSpec, *, rotate: bool = True) -> int:
+    """Make the log ready to be appended to; return its size in bytes. Raises StateUnusableError.
+
+    With `rotate` a long one is moved away first: under the lock only, where no server has it open.
+    """
     try:
-        return logs.prepare(spec.log_file, spec.log_max_bytes)
+        return logs.prepare(spec.log_file, spec.log_max_bytes if rotate else 0)
     except OSError as error:
         raise StateUnusableError(
             f"The log {spec.log_file} can't be written: {error.strerror or error}.",

@@ -15,6 +15,13 @@ from devservers.worktree import Worktree, clean_env
 READY_TIMEOUT = 120.0  # seconds; the first compile of a large app takes long
 LOG_MAX_BYTES = 10 * 1024 * 1024
 PID_FILE = "nextjs.pid"
+# What `next dev` executes, or takes its environment from, before anybody asks for a page.
+EXECUTES = (
+    *("next.config.*", "postcss.config.*", ".postcssrc*", "tailwind.config.*"),
+    *("babel.config.*", ".babelrc*", ".env*", "tsconfig.json", "jsconfig.json"),
+    *(f"{folder}{name}.*" for folder in ("", "src/") for name in ("middleware", "proxy")),
+    *(f"{folder}instrumentation*" for folder in ("", "src/")),
+)
 # Each wins over INNGEST_DEV in the SDK (inngest 4.24).
 RIVALS = ("INNGEST_BASE_URL", "INNGEST_API_BASE_URL")
 
@@ -51,6 +58,11 @@ def spec(
         known = pid is not None and nextjs_running.serves(pid, socket.port, here.root)
         return Recognised() if known else None
 
+    def decisive() -> Mapping[str, object]:
+        from devservers import decisions  # noqa: PLC0415 - not for a warm call
+
+        return decisions.of(config, "nextjs", "worktree", "inngest.host")
+
     return ServerSpec(
         name="nextjs",
         title="Next.js server",
@@ -73,6 +85,9 @@ def spec(
         recognise=recognise,
         warnings=(*place.warnings, *_rivals(config, env)),
         elsewhere=_elsewhere(config, here, env),
+        decisive=decisive,
+        executes=EXECUTES,
+        writes=(here.root / config.worktree.port_cache_file,),
     )
 
 

@@ -7,16 +7,17 @@ and 16.4, npm 11, pnpm 10 and yarn 1.
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from devservers import programs, untrusted_files
 from devservers.config import NextjsConfig
 from devservers.errors import CliNotFoundError
 from devservers.worktree import Worktree
 
 Version = tuple[int, int]
+LARGEST = 1 << 20  # bytes of a package.json
 
 # The lock file tells the package manager; how it runs a program of the project, and installs one.
 # npx has to be told not to install: it would fetch the latest Next.js without asking.
@@ -115,7 +116,10 @@ def _own_command(settings: NextjsConfig, here: Worktree, port: int, path: str) -
         word.replace("{port}", str(port)).replace("{hostname}", settings.hostname)
         for word in settings.command or ()
     )
-    if shutil.which(words[0], path=path) or (here.root / words[0]).is_file():
+    relative = bool(os.path.dirname(words[0])) and not os.path.isabs(words[0])  # noqa: PTH117, PTH120
+    # With a slash it is relative to where the server runs, whoever asks from wherever.
+    program = str(here.root / words[0]) if relative else words[0]
+    if programs.find(program, path, here.root if relative else None):
         return words
     raise CliNotFoundError(
         f"nextjs.command names {words[0]!r}, which can't be run.",
@@ -126,7 +130,7 @@ def _own_command(settings: NextjsConfig, here: Worktree, port: int, path: str) -
 
 def _program(root: Path, path: str) -> tuple[str, ...]:
     local = root / "node_modules" / ".bin"
-    if found := shutil.which("next", path=str(local)):
+    if found := programs.find("next", str(local), root):
         return (found,)
     words, install = next(
         (words, install) for lock, words, install in MANAGERS if not lock or (root / lock).is_file()
@@ -146,13 +150,14 @@ def _program(root: Path, path: str) -> tuple[str, ...]:
             "with Turbopack; hard links do: `cp -al`.)",
             details={"lookedFor": looked},
         )
-    launcher = shutil.which(words[0], path=path)
+    launcher = programs.find(words[0], path)
     if launcher is None:
         raise CliNotFoundError(
             f"{root} uses {words[0]}, which is not on the PATH.",
             hint=f"Install {words[0]}, or set nextjs.command in the configuration.",
             details={"lookedFor": looked},
         )
+    programs.refuse_foreign_project(launcher, root)
     return (launcher, *words[1:])
 
 
@@ -164,8 +169,7 @@ def _is_app(root: Path) -> bool:
 
 def _package(folder: Path) -> dict[str, Any]:
     try:
-        with open(folder / "package.json", "rb") as stream:
-            data = json.loads(stream.read())
+        data = json.loads(untrusted_files.read(str(folder / "package.json"), LARGEST))
     except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from devservers import ports, whereabouts, worktree
-from devservers.errors import DevServerError
 from devservers.worktree import Worktree
 
 
@@ -32,7 +31,4 @@ def worktree_of(pid: int) -> Worktree | None:
     A stranger's process may stand anywhere, and git's folder above it may hold anything.
     """
     folder = whereabouts.folder(pid)
-    try:
-        return worktree.find(folder) if folder and not whereabouts.is_gone(pid) else None
-    except (DevServerError, OSError, RuntimeError, ValueError):  # RuntimeError: a circle of links
-        return None
+    return worktree.peek(folder) if folder and not whereabouts.is_gone(pid) else None

@@ -49,6 +49,10 @@ def _recognise_none(_socket: Socket) -> Recognised | None:
     return None
 
 
+def _nothing() -> Mapping[str, object]:
+    return {}
+
+
 def _describe_nothing(_port: int, _urls: tuple[str, ...], *, answers: bool) -> Description:
     del answers
     return Description({})
@@ -119,6 +123,13 @@ class ServerSpec(NamedTuple):
     well listen on others: a debugger's, or those of the app itself."""
     shared: bool = False
     """Every worktree uses the same one."""
+    decisive: Callable[[], Mapping[str, object]] = _nothing
+    """What the configuration gives that decides what a start executes, or where it writes: keys
+    with their values. With `executes` and `writes` it is what a hook needs to be trusted with."""
+    executes: tuple[str, ...] = ()
+    """Patterns of files below `cwd` that the program executes without being told."""
+    writes: tuple[Path, ...] = ()
+    """What is written besides the pid file and the log."""
 
     @property
     def marker(self) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from devservers.errors import UsageError
+from devservers import ownership, untrusted_files
+from devservers.errors import ConfigInvalidError, UsageError
 
 
 class Worktree(NamedTuple):
@@ -44,7 +45,8 @@ class Worktree(NamedTuple):
 def find(folder: Path | None = None) -> Worktree:
     """Return the worktree that `folder` (default: the working directory) belongs to.
 
-    Raises UsageError if the working directory is gone.
+    Raises UsageError if the working directory is gone, ConfigInvalidError if what would be its
+    git folder is another user's: it is not passed over either, as git doesn't.
     """
     try:
         start = Path(folder or Path.cwd()).resolve()
@@ -55,25 +57,51 @@ def find(folder: Path | None = None) -> Worktree:
     for top in (start, *start.parents):
         git_dir = _git_dir(top / ".git")
         if git_dir is not None:
-            return _worktree(top, git_dir)
+            return _refuse_foreign(_worktree(top, git_dir), top / ".git")
         if _is_git_dir(top):  # inside a git folder: its worktree is meant, where it has one
             main = _worktree(top, top).main
-            return Worktree(main, main, top, top)
+            return _refuse_foreign(Worktree(main, main, top, top), top)
     return Worktree(start, start)
+
+
+def peek(folder: Path) -> Worktree | None:
+    """Return what `find` does, for a folder where anyone may be at work.
+
+    None where that is another user's, is gone, or may not be looked into.
+    """
+    try:
+        return find(folder) if _is_dir(folder) else None
+    except (ConfigInvalidError, OSError, RuntimeError):  # the last: links in a circle
+        return None
+
+
+def is_checked_out(here: Worktree) -> bool:
+    """Return whether `here` is a worktree with a `.git` that leads to its git folder.
+
+    It isn't where a call stands in a bare repository: that may be part of a checkout itself.
+    """
+    return here.git_dir is not None and _git_dir(here.root / ".git") == here.git_dir
 
 
 def every(here: Worktree) -> tuple[Worktree, ...]:
     """Return all worktrees of the repository that are there, the main one first, then by path.
 
-    One that git still lists, but whose folder is gone or has lost its `.git`, is not among them.
+    One that git still lists, but whose folder is gone, has lost its `.git` or is another user's
+    by now, is not among them.
     """
     if here.common_dir is None:
         return (here,)
     found = {here.root: here} if here.root != here.common_dir else {}  # a bare one is no worktree
-    if here.main != here.common_dir and here.main.is_dir():  # not bare
+    if here.main != here.common_dir and _is_dir(here.main):  # not bare
         found.setdefault(here.main, here._replace(root=here.main, git_dir=here.common_dir))
     for git_dir, root in linked(here.common_dir).items():
-        if root and _git_dir(root / ".git") == git_dir:
+        entry = root / ".git" if root else None
+        if (
+            root
+            and entry
+            and _git_dir(entry) == git_dir
+            and not ownership.objection(str(entry), str(root))
+        ):
             found.setdefault(root, here._replace(root=root, git_dir=git_dir))
     return tuple(sorted(found.values(), key=lambda tree: (tree.root != here.main, tree.root)))
 
@@ -84,7 +112,7 @@ def linked(common: Path) -> dict[Path, Path | None]:
         folders = sorted((common / "worktrees").iterdir())
     except OSError:
         return {}
-    return {folder.resolve(): top_of(folder) for folder in folders if folder.is_dir()}
+    return {folder.resolve(): top_of(folder) for folder in folders if _is_dir(folder)}
 
 
 def top_of(git_dir: Path) -> Path | None:
@@ -95,7 +123,7 @@ def top_of(git_dir: Path) -> Path | None:
 
 def is_there(git_dir: Path) -> bool:
     """Return whether the worktree of a git folder exists, and still belongs to it."""
-    if not (git_dir / "HEAD").exists():
+    if not _exists(git_dir / "HEAD"):
         return False
     top = top_of(git_dir)
     return top is None or _git_dir(top / ".git") == git_dir.resolve()
@@ -138,7 +166,9 @@ def git(folder: Path, *words: str) -> str:
 
     env = clean_env(os.environ)
     try:
-        done = subprocess.run(["git", *words], cwd=folder, env=env, check=True, capture_output=True)  # noqa: S603, S607
+        program = ownership.program("git") or "git"  # not one that lies in `folder` itself
+        command = [program, *words]
+        done = subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return ""
     return os.fsdecode(done.stdout)
@@ -170,23 +200,41 @@ def _worktree(top: Path, git_dir: Path) -> Worktree:
     else:
         # git's own rule (get_main_worktree in worktree.c): the common folder less a final /.git
         main = common.parent if common.name == ".git" else common
-    return Worktree(top, main if main.is_dir() else common, git_dir, common)
+    return Worktree(top, main if _is_dir(main) else common, git_dir, common)
+
+
+def _refuse_foreign(found: Worktree, entry: Path) -> Worktree:
+    own, common = found.git_dir or entry, found.common_dir or entry
+    for path, top in {own: common, common: common, entry: entry.parent}.items():
+        fault = ownership.objection(str(path), str(top), str(found.root))
+        if fault:
+            sentence, hint = fault
+            raise ConfigInvalidError(sentence, hint=hint, details={"file": str(path)})
+    return found
+
+
+# Path's own raise where a folder may not be looked into (until Python 3.14).
+def _is_dir(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def _git_dir(entry: Path) -> Path | None:
-    if entry.is_dir():
+    if _is_dir(entry):
         return entry.resolve() if _is_git_dir(entry) else None
     pointer = _read(entry)
     if not pointer.startswith("gitdir: "):
         return None
     target = (entry.parent / pointer.removeprefix("gitdir: ")).resolve()
-    return target if (target / "HEAD").exists() else None
+    return target if _exists(target / "HEAD") else None
 
 
 def _is_git_dir(folder: Path) -> bool:
-    return (folder / "HEAD").is_file() and all(
-        (folder / name).is_dir() for name in ("objects", "refs")
-    )
+    head = os.path.isfile(folder / "HEAD")  # noqa: PTH113
+    return head and all(_is_dir(folder / name) for name in ("objects", "refs"))
 
 
 def _core_settings(common: Path) -> dict[str, str]:
@@ -206,7 +254,6 @@ def _core_settings(common: Path) -> dict[str, str]:
 
 def _read(file: Path) -> str:
     try:
-        with open(file, encoding="utf-8", errors="surrogateescape") as stream:  # hot path
-            return stream.read(65536).strip()
+        return untrusted_files.read(str(file), 65536).decode("utf-8", "surrogateescape").strip()
     except OSError:
         return ""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from devservers import acceptance, worktree
+from devservers.errors import DevServerError
 from support import INV, Ran, World, until
 
 HOOK = INV.with_name("devservers-hook")
@@ -22,14 +24,26 @@ def run_hook(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float = 20,
+    trusted: bool = True,
 ) -> Ran:
-    """Run devservers-hook as git would, with its output captured; it must end with 0."""
+    """Run devservers-hook as git would, with its output captured; it must end with 0.
+
+    Unless `trusted` is false, a person has accepted before what is configured there.
+    """
+    if trusted:
+        accept(world, cwd)
     done = world.run(*(words or BRANCH), program=HOOK, cwd=cwd, env=env, timeout=timeout)
     assert done.code == 0, done
     assert done.out == "", done
     assert done.err.count("\n") <= 1, done
     assert "Traceback" not in done.err, done
     return done
+
+
+def accept(world: World, cwd: Path | None = None) -> None:
+    """Accept what is configured in a folder, as `hooks.trust` does; what is wrong there is left."""
+    with contextlib.suppress(DevServerError, FileNotFoundError):
+        acceptance.accept(worktree.find(cwd or world.main))
 
 
 def run_git(

@@ -18,7 +18,7 @@ from support import World, accepts, git, make_repository, until
 BOTH = ("post-checkout", "post-merge")
 SH = "#!/bin/sh\n"
 RECORD = 'echo "$0 $*" >> "$HOME/ran"\n'
-KEYS = {"action", "folder", "hooksPath", "hooks", "warnings"}
+KEYS = {"action", "folder", "hooksPath", "hooks", "trusted", "warnings"}
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from devservers import hook, verdict
+from devservers.spec import Recognised
+from devservers.verdict import Verdict, View
 from hooking import (
     BRANCH,
     COMMIT,
     HOOK,
+    accept,
     detached,
     imported_by_hook,
     run_git,
@@ -69,6 +73,7 @@ def test_a_cold_call_returns_at_once_and_the_server_comes_up(
 def test_what_works_on_is_nobodys_child_and_holds_nothing_of_the_callers(world: World) -> None:
     gate, facts = world.folder / "gate", world.folder / "facts"
     world.behave(f"gate={gate}", f"dump={facts}")
+    accept(world)
     with socket.create_server(("127.0.0.1", 0)) as mine:
         os.set_inheritable(mine.fileno(), True)  # noqa: FBT003
         env = {"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere/index", "PORT": "1"}
@@ -98,6 +103,7 @@ def test_waits_if_told_to(world: World) -> None:
 
 def test_many_at_once_start_one_server(world: World) -> None:
     world.behave("slow=0.3")
+    accept(world)
     children = [world.start(*BRANCH, program=HOOK, cwd=world.a) for _ in range(8)]
     for done in map(world.result, children):
         assert (done.code, done.out) == (0, ""), done
@@ -175,6 +181,78 @@ def test_a_log_that_cannot_be_written_is_one_line(world: World) -> None:
     assert str(world.log) in run_hook(world).err
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "second name", "link to one"])
+@pytest.mark.parametrize("words", [BRANCH, ("--wait", "ensure")])
+def test_a_log_that_is_none_of_ours_is_one_line_and_holds_nobody_up(
+    world: World, kind: str, words: tuple[str, ...]
+) -> None:
+    precious = world.folder / "precious"
+    precious.write_text("precious\n")
+    if kind == "pipe":
+        os.mkfifo(world.log)
+    elif kind == "folder":
+        world.log.mkdir()
+    elif kind == "device":
+        world.log.symlink_to("/dev/full")
+    else:
+        world.log.hardlink_to(precious)
+        if kind == "link to one":
+            world.log.rename(world.folder / "other")
+            world.log.symlink_to(world.folder / "other")
+    done = run_hook(world, *words)
+    assert f"The log {world.log} can't be written" in done.err
+    assert "defect" not in done.err
+    assert detached(world) == []
+    assert precious.read_text() == "precious\n"
+    world.assert_nothing_left()
+
+
+def test_a_stranger_on_the_port_is_named_once_in_an_hour(world: World) -> None:
+    holder = world.listener()
+    for words in (BRANCH, ("--wait", "ensure")):
+        stamp = world.main / ".git" / "devservers" / "inngest.said"
+        assert f"pid {holder.pid}" in run_hook(world, *words).err
+        assert run_hook(world, *words).err == ""
+        assert "pid" in run_hook(world, *words, cwd=world.a).err, "another worktree"
+        (world.main / ".git/worktrees/a/devservers/inngest.said").unlink()
+        then, _, text = stamp.read_text().partition("\n")
+        for other in (int(then) - 3700, int(then) + 3700, "x"):  # clocks are set back, too
+            stamp.write_text(f"{other}\n{text}")
+            assert "pid" in run_hook(world, *words).err
+        stamp.unlink()
+    assert detached(world) == []
+
+
+def test_another_stranger_on_the_port_is_named_at_once(world: World) -> None:
+    first = world.listener()
+    run_hook(world)
+    first.kill()
+    until(lambda: not accepts(world.port))
+    second = world.listener()
+    assert f"pid {second.pid}" in run_hook(world).err
+    second.kill()
+    until(lambda: not accepts(world.port))
+    assert "being started" in run_hook(world).err
+    settle(world)
+    world.ok("stop")
+
+
+def test_a_server_that_is_another_users_is_not_said_to_be_taken_over(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It answers as an Inngest dev server does, but whose it is can't be seen."""
+    world.listener()
+    accept(world)
+    view = View(Verdict.ADOPTABLE, world.port, None, None, 200, Recognised())
+    monkeypatch.setattr(verdict, "look", lambda *_, **__: view)
+    monkeypatch.chdir(world.main)
+    assert hook.main(["ensure"]) == 0
+    assert f"Port {world.port} is held by" in capfd.readouterr().err
+    assert hook.main(["ensure"]) == 0
+    assert capfd.readouterr().err == ""
+    assert detached(world) == []
+
+
 def test_a_server_that_does_not_answer_is_left_alone(running: World) -> None:
     pid = running.started["listenerPid"]
     psutil.Process(pid).suspend()
@@ -219,6 +297,7 @@ def test_a_stderr_that_takes_nothing_is_no_failure(world: World, closing: str) -
 
 
 def test_a_cold_call_without_any_descriptor_starts_the_server(world: World) -> None:
+    accept(world)
     words = ("-c", '"$@" 0<&- 1>&- 2>&-', "sh", str(HOOK), *BRANCH)
     assert world.run(*words, program=Path("/bin/sh")).code == 0
     until(lambda: accepts(world.port))
@@ -229,6 +308,7 @@ def test_a_cold_call_without_any_descriptor_starts_the_server(world: World) -> N
 def test_interrupting_a_wait_is_no_failure(world: World) -> None:
     gate = world.folder / "gate"
     world.behave(f"gate={gate}")
+    accept(world)
     child = world.start("--wait", "ensure", program=HOOK)
     until(gate.with_name("gate.waiting").exists)
     child.send_signal(signal.SIGINT)
@@ -284,7 +364,10 @@ def test_notes_down_its_proof_in_the_git_folder_of_each_worktree(running: World)
 
 
 def test_an_unwritable_git_folder_costs_time_only(running: World) -> None:
-    (running.main / ".git" / "devservers").write_text("in the way")
+    accept(running)
+    folder = running.main / ".git" / "devservers"
+    folder.rename(folder.with_name("aside"))
+    folder.write_text("in the way")
     assert run_hook(running).err == ""
     assert run_hook(running).err == ""
 
@@ -381,6 +464,7 @@ def test_a_warm_call_is_cheap(running: World) -> None:
 
 
 def test_leaves_no_zombie_and_no_warning(world: World) -> None:
+    accept(world)
     env = {"PYTHONWARNINGS": "always", "PYTHONDEVMODE": "1"}
     done = world.run(*BRANCH, program=HOOK, env=env, stderr=subprocess.PIPE)
     assert done.err.count("\n") == 1, done

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hooking import BRANCH, HOOK, detached, imported_by_hook, run_hook, settle
+from hooking import BRANCH, HOOK, accept, detached, imported_by_hook, run_hook, settle
 from next_support import NextWorld, next_world
 
 
@@ -16,6 +16,7 @@ def place(tmp_path: Path) -> Iterator[NextWorld]:
 
 
 def test_starts_both_and_then_is_silent(place: NextWorld) -> None:
+    accept(place, place.a)
     done = place.run("--nextjs", *BRANCH, program=HOOK, cwd=place.a)
     assert (done.code, done.out, done.err.count("\n")) == (0, "", 2), done
     assert "the Next.js server is not running" in done.err
@@ -35,6 +36,7 @@ def test_without_the_flag_the_worktrees_own_server_is_not_started(place: NextWor
 
 def test_trouble_with_one_is_none_with_the_other(place: NextWorld) -> None:
     holder = place.listener()  # on the Inngest server's port
+    accept(place, place.a)
     done = place.run("--nextjs", *BRANCH, program=HOOK, cwd=place.a)
     assert f"pid {holder.pid}" in done.err
     settle(place)

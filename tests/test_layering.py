@@ -15,8 +15,11 @@ PACKAGE = Path(devservers.__file__).parent
 # Which group a module belongs to. One that exists and is not named here fails: give it its place.
 GROUPS = {
     "errors": {"errors"},
-    "values": {"config", "identity", "record", "result", "spec", "tables", "terminal", "worktree"},
-    "proof": {"probe", "proc"},
+    "values": {
+        *("checks", "config", "identity", "launchers", "record", "result", "spec", "tables"),
+        *("terminal", "worktree"),
+    },
+    "proof": {"ownership", "probe", "proc", "untrusted_files"},
     "files": {"files"},
     "system": {
         "hookfile",
@@ -32,20 +35,23 @@ GROUPS = {
     },
     "lifecycle": {
         "adoption",
+        "brought",
         "foreground",
         "launch",
         "receipt",
         "report",
         "server",
+        "tracked",
         "trouble",
+        "trust",
         "verdict",
     },
     "kinds": {
         *("inngest", "inngest_api", "inngest_apps", "inngest_cli", "inngest_drift"),
-        *("inngest_endpoint", "places"),
+        *("decisions", "inngest_endpoint", "places", "programs"),
         *("nextjs", "nextjs_cli", "nextjs_running", "assignment", "claims", "pool"),
     },
-    "survey": {"doctor", "fleet", "githooks", "prune"},
+    "survey": {"acceptance", "doctor", "fleet", "githooks", "prune"},
     "rendering": {
         *("rendering", "rendering_dev", "rendering_fleet", "rendering_hooks"),
         "rendering_inngest",
@@ -58,7 +64,7 @@ MAY_IMPORT = {
     "errors": set(),
     "values": {"errors"},
     "files": set(),
-    "proof": set(),  # on the path of every checkout: nothing to import, not even typing
+    "proof": {"proof"},  # on the path of every checkout: nothing to import, not even typing
     "system": {
         "errors",
         "files",
@@ -81,10 +87,13 @@ MAY_IMPORT = {
 }
 # What has results of its own also has its own rendering, which knows their types.
 ALSO = {
+    "config": {"checks", "proof"},
+    "githooks": {"acceptance"},
     "record": {"identity"},
     "spec": {"identity"},
     "tables": {"terminal"},
-    "rendering_hooks": {"rendering", "githooks"},
+    "worktree": {"proof"},
+    "rendering_hooks": {"rendering", "acceptance", "githooks"},
     "rendering_dev": {"rendering", "tables", "assignment", "pool"},
     "rendering_fleet": {
         *("rendering", "rendering_inngest", "tables", "fleet", "inngest_apps", "prune"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hooking import run_git, settle
+from hooking import accept, run_git, settle
 from installing import ROOT, registry_env
 from support import Ran, World
 
@@ -52,6 +52,7 @@ def team(world: World, source: Path, store: Path) -> World:
     assert world.b.is_dir()  # made when first asked for: before the hooks
     done = pre_commit(world, store, "install", "--install-hooks")
     assert done.code == 0, done
+    accept(world)
     return world
 
 

@@ -37,7 +37,20 @@ def status(_: Context, json_: bool = False) -> None:
     boundary.answer(_rendered(githooks.status), as_json=json_)
 
 
+@task(name="hooks-trust", help=HELP, auto_shortflags=False)
+def trust(_: Context, json_: bool = False) -> None:
+    """Accept what this checkout's configuration, and its tracked programs, would execute."""
+
+    def make() -> Rendered:
+        from devservers import acceptance  # noqa: PLC0415 - only here
+
+        return rendering_hooks.trusted(acceptance.accept(worktree.find()))
+
+    boundary.answer(make, as_json=json_)
+
+
 collection = Collection("hooks")
 collection.add_task(install, name="install")
 collection.add_task(uninstall, name="uninstall")
 collection.add_task(status, name="status", default=True)
+collection.add_task(trust, name="trust")

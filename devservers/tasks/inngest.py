@@ -111,7 +111,7 @@ def doctor(_: Context, json_: bool = False) -> None:
         from devservers import doctor as examination  # noqa: PLC0415 - only here
         from devservers import rendering_inngest  # noqa: PLC0415
 
-        return rendering_inngest.doctor(examination.examine(worktree.find()))
+        return rendering_inngest.doctor(examination.examine())
 
     boundary.answer(make, as_json=json_)
 

@@ -59,9 +59,22 @@ def start(
     if not kind.enabled():
         return rendering.disabled(declared.port, kind.title, url=declared.url(declared.port))
     notify = None if flags.quiet else printing.say
-    done = operation(declared, timeout=patience, wait=flags.wait, force=flags.force, notify=notify)
+    done = operation(
+        by_hand(declared), timeout=patience, wait=flags.wait, force=flags.force, notify=notify
+    )
     rendered = rendering.ensured(done, kind.title, kind.name, watches=kind.watches)
     return _with_facts(kind, declared, rendered)
+
+
+def by_hand(spec: ServerSpec) -> ServerSpec:
+    """Return `spec` as a person starts it: what it executes is accepted for hooks, too."""
+
+    def command() -> tuple[str, ...]:
+        from devservers import trust  # noqa: PLC0415 - only where something is really started
+
+        return trust.accept(spec)
+
+    return spec._replace(command=command)
 
 
 def _with_facts(kind: Kind, spec: ServerSpec, rendered: Rendered) -> Rendered:

@@ -81,7 +81,7 @@ def run(_: Context, json_: bool = False) -> None:
     def make() -> Rendered:
         from devservers import foreground  # noqa: PLC0415 - only here
 
-        spec = declared(claim=True)
+        spec = lifecycle.by_hand(declared(claim=True))
         for warning in spec.warnings:
             printing.say(f"warning: {warning}")
         output = sys.stderr.fileno() if json_ else None

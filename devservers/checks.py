@@ -1,0 +1,120 @@
+"""Checks: what a value of the configuration file may be, each check for one kind of value."""
+
+from pathlib import Path, PurePath
+from typing import Any
+
+
+class NotAllowedError(Exception):
+    """Carries what would be allowed, and the part of the value at fault if it isn't the whole."""
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and _is_usable(value)
+
+
+def _is_usable(text: str) -> bool:
+    """Return whether a file name, an argument or a URL can hold `text`.
+
+    JSON can spell half a surrogate pair, which nothing outside Python can hold.
+    """
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def flag(value: Any) -> bool:
+    """Return true or false. Raises NotAllowedError."""
+    if not isinstance(value, bool):
+        raise NotAllowedError("it must be true or false")
+    return value
+
+
+def port(value: Any) -> int:
+    """Return a port number. Raises NotAllowedError."""
+    if not _is_int(value) or not 1 <= value <= 65535:  # noqa: PLR2004 - the range of TCP ports
+        raise NotAllowedError("it must be a port number from 1 to 65535", value)
+    return int(value)
+
+
+def ports(value: Any) -> tuple[int, ...]:
+    """Return a pool of ports. Raises NotAllowedError."""
+    if not isinstance(value, list) or not value:
+        raise NotAllowedError("it must be a list of at least one port number from 1 to 65535")
+    found = tuple(port(item) for item in value)
+    for number in found:
+        if found.count(number) > 1:
+            raise NotAllowedError(f"{number} stands in it twice; each port is allowed once")
+    return found
+
+
+def size(value: Any) -> int:
+    """Return a number of bytes. Raises NotAllowedError."""
+    if not _is_int(value) or value < 0:
+        raise NotAllowedError("it must be a whole number of bytes, 0 or more")
+    return int(value)
+
+
+def _text(value: Any) -> str:
+    if not _is_text(value):
+        raise NotAllowedError("it must be a text that is not empty")
+    return str(value)
+
+
+def path(value: Any) -> str:
+    """Return a path. Raises NotAllowedError."""
+    text = _text(value)
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        raise NotAllowedError("it must be a path; nobody here has that home folder") from None
+    return text
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise NotAllowedError("it must be a list of texts, one a word of the command line")
+    if not all(map(_is_usable, value)):
+        raise NotAllowedError("no word of a command line can hold NUL or half a surrogate pair")
+    return tuple(value)
+
+
+def command(value: Any) -> tuple[str, ...]:
+    """Return an argv that begins with a program. Raises NotAllowedError."""
+    words = _words(value)
+    if not words or not words[0].strip():
+        raise NotAllowedError("it must be a list of texts that begins with a program")
+    return words
+
+
+def args(value: Any) -> tuple[str, ...]:
+    """Return more arguments, none of which has a key of its own. Raises NotAllowedError."""
+    words = _words(value)
+    owned = {"--port": "inngest.port", "-p": "inngest.port", "--host": "inngest.host"}
+    for word in words:
+        key = owned.get("-p" if word[:2] == "-p" else word.partition("=")[0])
+        if key:
+            raise NotAllowedError(f"use {key} instead", word)
+    return words
+
+
+def url_path(value: Any) -> str:
+    """Return the path of a URL. Raises NotAllowedError."""
+    if not _is_text(value) or not value.startswith("/") or any(c.isspace() for c in value):
+        raise NotAllowedError('it must be a path that begins with "/" and has no spaces')
+    return str(value)
+
+
+def host(value: Any) -> str:
+    """Return a host name or an address. Raises NotAllowedError."""
+    if not _is_text(value) or any(c.isspace() or c in "/[]" for c in value):
+        raise NotAllowedError("it must be a host name or an IP address")
+    return str(value)
+
+
+def file_name(value: Any) -> str:
+    """Return the name of a file inside the worktree. Raises NotAllowedError."""
+    if not _is_text(value) or PurePath(value).is_absolute() or ".." in PurePath(value).parts:
+        raise NotAllowedError("it must be a file name inside the worktree")
+    return str(value)

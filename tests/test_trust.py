@@ -1,0 +1,566 @@
+"""What a checkout brought along runs in a hook only after a person ran it by hand once."""
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+
+import devservers.trust
+from devservers import config, inngest, ownership, server, worktree
+from devservers.errors import HooksUnusableError
+from hooking import BRANCH, HOOK, accept, detached, run_git, run_hook, settle
+from next_support import NextWorld, next_world
+from support import CONFIG, STAND_IN, World, accepts, git, make_repository
+
+BIN = Path("node_modules/.bin/inngest-cli")
+
+
+@pytest.fixture(autouse=True)
+def _worktrees(world: World) -> None:
+    """Make the worktrees, and a CLI of the user's own on the PATH.
+
+    That the pid file is this world's own is accepted, so that whatever else comes decides.
+    """
+    assert world.a.is_dir()
+    assert world.b.is_dir()
+    world.install("inngest-cli")
+    world.configure()
+    accept(world)
+
+
+def trusted_file(world: World) -> Path:
+    return world.main / ".git" / "devservers" / "trusted"
+
+
+def commit(cwd: Path, *files: str | Path) -> None:
+    for file in files:
+        git("add", "-f", file, cwd=cwd)
+    git("commit", "-q", "--no-verify", "-m", "More", cwd=cwd)
+
+
+def script(file: Path, text: str = "") -> Path:
+    """Write a program that is a server, and says with `text` which it is."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f'#!/bin/sh\n# {text}\nexec {sys.executable} -I -S {STAND_IN} "$@"\n')
+    file.chmod(0o755)
+    return file
+
+
+def refuses(world: World, *names: str, cwd: Path | None = None, **options: Any) -> str:
+    """Require that the hook, waiting or not, names what is not accepted and does nothing else."""
+    log = world.log_text()
+    for words in (BRANCH, ("--wait", "ensure")):
+        said = run_hook(world, *words, cwd=cwd, trusted=False, **options).err
+        assert all(name in said for name in ("inv hooks.trust", *names)), said
+    assert detached(world) == []
+    assert world.log_text() == log
+    assert not world.lock_file.exists() or world.starts()
+    world.assert_nothing_left()
+    return said
+
+
+def starts(world: World, cwd: Path | None = None, **options: Any) -> None:
+    """Require that the hook starts the server, and stop it."""
+    said = run_hook(world, cwd=cwd, trusted=False, **options).err
+    assert "being started in the background" in said, said
+    settle(world)
+    assert accepts(world.port), world.log_text()
+    world.ok("stop", cwd=cwd)
+    world.lock_file.unlink()
+
+
+def trust(world: World, cwd: Path | None = None, **options: Any) -> Any:
+    done = world.run("hooks.trust", "--json", cwd=cwd, **options)
+    assert done.code == 0, done
+    assert done.json.keys() == {"action", "worktree", "trusts", "warnings"}
+    return done.json
+
+
+# What needs none
+
+
+def test_what_the_user_installed_needs_no_trust(world: World) -> None:
+    starts(world)
+    script(world.a / BIN)  # untracked, as every package manager leaves it
+    starts(world, world.a)
+    found = trust(world, world.a)
+    assert (found["action"], found["trusts"]) == ("already-trusted", ["inngest.pidFile"])
+
+
+def test_keys_that_decide_nothing_need_none(world: World) -> None:
+    data = {"inngest": {"port": world.port, "enabled": True, "logMaxBytes": 5}}
+    data["nextjs"] = {"ports": world.apps, "turbopack": False}
+    world.config.write_text(json.dumps(data))
+    found = trust(world)
+    assert (found["action"], found["trusts"]) == ("nothing-to-trust", [])
+
+
+# What needs it, and how it is given
+
+
+@pytest.mark.parametrize("task", ["inngest.ensure", "inngest.restart", "hooks.trust"])
+def test_a_configured_command_runs_after_a_person_ran_it_or_accepted_it(
+    world: World, task: str
+) -> None:
+    world.behave()
+    refuses(world, "inngest.command")
+    assert world.run(task).code == 0
+    if task != "hooks.trust":
+        world.ok("stop")
+        world.lock_file.unlink()
+    starts(world)
+    assert trust(world)["action"] == "already-trusted"
+
+
+def test_a_start_that_fails_was_a_persons_wish_all_the_same(world: World) -> None:
+    world.behave("exit=3")
+    world.fails("ensure", code=13)
+    assert "being started" in run_hook(world, trusted=False).err
+    settle(world)
+
+
+def test_installing_the_hooks_accepts_what_they_would_execute(world: World) -> None:
+    world.behave()
+    env = {"PATH": f"{world.bin}:/usr/bin:/bin"}
+    assert world.run("hooks.status", "--json", env=env).json["trusted"] is False
+    assert "inv hooks.trust" in world.run("hooks.status", env=env).out
+    done = world.run("hooks.install", env=env)
+    assert (done.code, "inngest.command" in done.out) == (0, True), done
+    assert world.run("hooks.status", "--json", env=env).json["trusted"] is True
+    starts(world)
+
+
+def test_trust_says_what_was_accepted(world: World) -> None:
+    world.behave(args=["--persist"])
+    script(world.main / BIN)
+    commit(world.main, CONFIG, BIN)
+    plain = world.run("hooks.trust")
+    assert (plain.code, plain.err) == (0, "")
+    assert all(name in plain.out for name in ("inngest.command", "inngest.args", str(BIN)))
+    found = trust(world, world.b)
+    assert (found["action"], found["worktree"]) == ("already-trusted", str(world.b))
+    assert found["trusts"] == ["inngest.args", "inngest.command", "inngest.pidFile", str(BIN)]
+
+
+def test_status_stop_and_the_stand_in_accept_nothing(world: World) -> None:
+    world.behave()
+    world.ok("status", code=3)
+    world.ok("ensure", "--stand-in")
+    world.ok("ensure")
+    world.ok("stop")
+    world.lock_file.unlink()
+    refuses(world, "inngest.command")
+
+
+def test_what_is_accepted_is_readable_by_its_owner_only(world: World) -> None:
+    file = trusted_file(world)
+    world.behave()
+    trust(world)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [len(line) for line in file.read_text().splitlines()] == [64, 64]
+    file.chmod(0o666)
+    refuses(world, "inngest.command")
+
+
+def test_many_who_accept_at_once_lose_nothing(world: World) -> None:
+    folders = [world.main, world.a, world.b]
+    for number, folder in enumerate(folders):
+        world.configure(folder=folder, command=world.fake(), args=[f"--n={number}"])
+    for child in [world.start("hooks.trust", cwd=folder) for folder in folders * 3]:
+        assert world.result(child).code == 0
+    assert {trust(world, folder)["action"] for folder in folders} == {"already-trusted"}
+
+
+def test_the_file_stays_small_and_forgets_the_oldest(world: World) -> None:
+    file = trusted_file(world)
+    file.write_text("".join(f"{number:064x}\n" for number in range(1100)))
+    file.chmod(0o600)
+    world.behave()
+    trust(world)
+    lines = file.read_text().splitlines()
+    assert (len(lines), lines[0]) == (551, f"{550:064x}")
+    starts(world)
+
+
+@pytest.mark.parametrize("kind", ["link", "second name", "fifo", "folder"])
+def test_nothing_is_written_through_what_somebody_put_in_its_place(world: World, kind: str) -> None:
+    world.behave()
+    precious = world.folder / "precious"
+    precious.write_text("precious\n")
+    file = trusted_file(world)
+    file.unlink()
+    make = {"link": file.symlink_to, "second name": file.hardlink_to}.get(kind)
+    if make:
+        make(precious)
+    else:
+        os.mkfifo(file) if kind == "fifo" else file.mkdir()
+    done = world.run("hooks.trust", "--json")
+    assert (done.code, str(file) in done.error["message"]) == (17, True)
+    world.ok("ensure")  # a start by hand goes on without
+    world.ok("stop")
+    world.lock_file.unlink()
+    assert precious.read_text() == "precious\n"
+    refuses(world, "inngest.command")
+
+
+def test_outside_git_nothing_can_be_accepted(world: World) -> None:
+    folder = world.folder / "plain"
+    world.configure(folder=folder, command=world.fake())
+    said = run_hook(world, cwd=folder, trusted=False).err
+    assert "inngest.command" in said
+    world.assert_nothing_left()
+
+
+# Ways round
+
+
+def test_what_holds_in_one_worktree_holds_in_another_if_it_is_the_same(world: World) -> None:
+    for folder in (world.a, world.b):
+        script(folder / BIN)
+        commit(folder, BIN)
+    refuses(world, str(BIN), cwd=world.a)
+    trust(world, world.a)
+    starts(world, world.b)
+    script(world.b / BIN, "other")
+    refuses(world, str(BIN), cwd=world.b)
+    starts(world, world.a)
+
+
+def test_git_checkout_runs_nothing_of_a_branch_that_nobody_has_accepted(world: World) -> None:
+    """By checkout in the main worktree and by `worktree add`, a program and a configuration."""
+    script(world.main / "tools" / "cli", "good")
+    world.configure(command=["tools/cli"])
+    commit(world.main, "tools", CONFIG)
+    git("checkout", "-q", "-b", "pr-1", "main", cwd=world.b)
+    script(world.b / "tools" / "cli", "evil")
+    commit(world.b, "tools")
+    git("checkout", "-q", "-b", "pr-2", "main", cwd=world.b)
+    world.configure(folder=world.b, command=["tools/cli"], args=["evil"])
+    commit(world.b, CONFIG)
+    git("checkout", "-q", "--detach", cwd=world.b)
+    env = {"PATH": f"{world.bin}:/usr/bin:/bin", "GIT_CONFIG_NOSYSTEM": "1"}
+    assert world.run("hooks.install", env=env).code == 0
+    for branch, name in (("pr-1", "tools/cli"), ("pr-2", "inngest.args")):
+        done = run_git(world, "checkout", branch, cwd=world.main)
+        assert (done.code, name in done.err, "hooks.trust" in done.err) == (0, True, True), done
+        assert detached(world) == []
+        world.assert_nothing_left()
+    done = run_git(world, "checkout", "main", cwd=world.main)
+    assert (done.code, "being started" in done.err) == (0, True), done
+    settle(world)
+    world.ok("stop")
+    done = run_git(world, "worktree", "add", world.folder / "c", "pr-2", cwd=world.main)
+    assert (done.code, "inngest.args" in done.err, "hooks.trust" in done.err) == (0, True, True)
+    world.assert_nothing_left()
+
+
+def test_a_changed_file_of_the_same_length_and_times_is_another(world: World) -> None:
+    file = script(world.a / BIN, "good")
+    commit(world.a, BIN)
+    trust(world, world.a)
+    before = file.stat()
+    script(file, "evil")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    refuses(world, str(BIN), cwd=world.a)
+
+
+def test_a_program_behind_links_counts_with_all_that_leads_there(world: World) -> None:
+    script(world.a / "tools" / "one", "one")
+    script(world.a / "tools" / "two", "two")
+    link = world.a / BIN
+    link.parent.mkdir(parents=True)
+    link.symlink_to("../../tools/one")
+    commit(world.a, "tools", BIN)
+    assert trust(world, world.a)["trusts"][1:] == [str(BIN), "tools/one"]
+    starts(world, world.a)
+    link.unlink()
+    link.symlink_to("../../tools/two")
+    refuses(world, "tools/two", cwd=world.a)
+
+
+def test_a_tracked_link_to_a_whole_folder_of_packages_counts(world: World) -> None:
+    script(world.a / "vendor" / ".bin" / "inngest-cli")
+    (world.a / "node_modules").symlink_to("vendor")
+    commit(world.a, "vendor", "node_modules")
+    refuses(world, "node_modules", "vendor/.bin/inngest-cli", cwd=world.a)
+
+
+def test_a_tracked_file_of_a_package_counts_where_its_program_is_not_tracked(
+    world: World,
+) -> None:
+    script(world.a / BIN)
+    lib = script(world.a / "node_modules" / "inngest-cli" / "lib.js")
+    commit(world.a, lib)
+    refuses(world, "node_modules/inngest-cli/lib.js", cwd=world.a)
+    trust(world, world.a)
+    starts(world, world.a)
+    script(lib, "changed")
+    refuses(world, "node_modules/inngest-cli/lib.js", cwd=world.a)
+
+
+def test_a_program_in_a_submodule_counts(world: World) -> None:
+    module = make_repository(world.folder / "module")
+    script(module / ".bin" / "inngest-cli")
+    commit(module, ".bin")
+    allowed = ("-c", "protocol.file.allow=always")
+    git(*allowed, "submodule", "add", "-q", module, "node_modules", cwd=world.a)
+    commit(world.a)
+    refuses(world, str(BIN), cwd=world.a)
+    trust(world, world.a)
+    starts(world, world.a)
+    script(world.a / BIN, "changed")
+    refuses(world, str(BIN), cwd=world.a)
+
+
+def test_in_a_submodule_itself_it_is_the_same(world: World) -> None:
+    module = make_repository(world.folder / "module")
+    world.configure(folder=module, command=world.fake())
+    commit(module, CONFIG)
+    git("-c", "protocol.file.allow=always", "submodule", "add", "-q", module, "sub", cwd=world.a)
+    refuses(world, "inngest.command", cwd=world.a / "sub")
+    trust(world, world.a / "sub")
+    starts(world, world.a / "sub")
+
+
+def test_the_script_that_a_command_names_counts_and_what_it_names_in_turn(world: World) -> None:
+    """Relative to where the server runs: the main worktree."""
+    lib = world.main / "scripts" / "lib.sh"
+    script(lib)
+    run = world.main / "scripts" / "run.sh"
+    run.write_text('. "${0%/*}/lib.sh"\n')
+    world.configure(command=["/bin/sh", "scripts/run.sh"])
+    commit(world.main, "scripts")
+    assert trust(world)["trusts"][2:] == ["scripts/lib.sh", "scripts/run.sh"]
+    starts(world, world.a)
+    script(lib, "changed")
+    refuses(world, "scripts/lib.sh", cwd=world.a)
+    trust(world)
+    run.write_text(f"{run.read_text()}\n")
+    refuses(world, "scripts/", cwd=world.a)
+
+
+@pytest.mark.parametrize(
+    ("word", "file"),
+    [
+        ("--import=./tools/x.mjs", "tools/x.mjs"),
+        ("tools/x", "tools/x.js"),
+        ("./tools", "tools/index.js"),
+        ("tools.server", "tools/server.py"),
+        ("cd tools && ./x", "tools/package.json"),
+    ],
+)
+def test_a_word_names_a_file_in_many_ways(world: World, word: str, file: str) -> None:
+    script(world.main / file)
+    commit(world.main, file)
+    world.configure(command=["node", word])
+    world.install("node")
+    assert file in trust(world)["trusts"]
+
+
+def test_an_npmrc_counts_for_a_launcher_and_of_package_json_what_it_reads(world: World) -> None:
+    (world.bin / "inngest-cli").unlink()
+    world.install("npx")
+    package = world.main / "package.json"
+    package.write_text('{"name": "x", "scripts": {"dev": "a"}, "dependencies": {"next": "1"}}')
+    commit(world.main, package)
+    assert trust(world)["action"] == "already-trusted"
+    (world.main / ".npmrc").write_text("registry=http://localhost:1/\n")
+    commit(world.main, ".npmrc")
+    refuses(world, ".npmrc")
+    trust(world)
+    starts(world)
+    package.write_text('{"name": "x", "bin": {"inngest-cli": "evil.js"}}')
+    refuses(world, "package.json")
+
+
+def test_the_scripts_of_package_json_count_for_a_command_that_runs_them(world: World) -> None:
+    world.install("npm")
+    package = world.main / "package.json"
+    package.write_text('{"scripts": {"inngest": "a"}}')
+    commit(world.main, package)
+    world.configure(command=["npm", "run", "inngest"])
+    assert "package.json" in trust(world)["trusts"]
+    package.write_text('{"scripts": {"inngest": "b"}}')
+    refuses(world, "package.json")
+
+
+def test_programs_on_a_path_that_leads_into_the_checkout_count(world: World) -> None:
+    """A launcher finds its interpreter there, whichever program was found before it."""
+    script(world.main / "bin" / "node")
+    commit(world.main, "bin")
+    for entry in ("bin", str(world.main / "bin")):
+        env = {"PATH": f"{world.bin}:{entry}"}
+        refuses(world, "bin/node", env=env)
+        assert "bin/node" in trust(world, env=env)["trusts"]
+        trusted_file(world).unlink()
+
+
+def test_git_itself_is_not_looked_for_in_the_checkout(world: World) -> None:
+    evil = world.main / "node_modules" / ".bin" / "git"
+    script(evil)
+    evil.write_text(f"#!/bin/sh\necho > {world.folder}/ran\n")
+    commit(world.main, evil)
+    for entry in ("node_modules/.bin", str(evil.parent)):
+        refuses(world, "node_modules/.bin/git", env={"PATH": f"{entry}:{world.bin}"})
+    assert not (world.folder / "ran").exists()
+
+
+def test_git_runs_nothing_that_a_repository_names(world: World) -> None:
+    """`git ls-files` would ask a file system monitor."""
+    monitor = script(world.folder / "monitor")
+    monitor.write_text(f"#!/bin/sh\necho > {world.folder}/ran\n")
+    git("config", "core.fsmonitor", monitor, cwd=world.main)
+    world.behave()
+    refuses(world, "inngest.command")
+    assert not (world.folder / "ran").exists()
+
+
+def test_a_configuration_that_appears_later_and_is_not_tracked_counts(world: World) -> None:
+    starts(world, world.a)
+    world.configure(folder=world.a, command=world.fake())
+    refuses(world, "inngest.command", cwd=world.a)
+
+
+def test_a_configuration_that_the_environment_names_counts(world: World) -> None:
+    other = world.a / "other.json"
+    other.write_text(world.config.read_text().replace("{", '{"worktree": {}, ', 1))
+    env = {"DEVSERVERS_CONFIG": str(other)}
+    starts(world, env=env)  # the very same keys
+    data = json.loads(other.read_text())
+    data["inngest"]["command"] = world.fake()
+    other.write_text(json.dumps(data))
+    refuses(world, "inngest.command", env=env)
+
+
+def test_another_value_of_an_accepted_key_is_not_accepted(world: World) -> None:
+    world.behave(args=["--persist"])
+    trust(world)
+    world.behave(args=["--persist", "--no-discovery"])
+    refuses(world, "inngest.args")
+    world.behave(args=["--persist"])
+    starts(world)
+
+
+def test_a_branch_does_not_have_output_written_to_a_file_of_its_choice(world: World) -> None:
+    precious = world.folder / "home" / ".bashrc"
+    precious.write_text("precious\n")
+    world.configure(logFile="~/.bashrc")
+    refuses(world, "inngest.logFile")
+    world.configure()
+    world.log.symlink_to(precious)  # where the log is by default
+    commit(world.main, world.log)
+    refuses(world, "inngest-system.log")
+    assert precious.read_text() == "precious\n"
+
+
+def test_a_bare_repository_inside_a_checkout_vouches_for_nothing(world: World) -> None:
+    """It may be tracked with what it calls accepted; a hook of the user's own may stand in it."""
+    world.behave()
+    trust(world)
+    digests = trusted_file(world).read_bytes()
+    inner = world.main / "inner"
+    git("init", "-q", "--bare", inner, cwd=world.main)
+    (inner / "devservers").mkdir()
+    (inner / "devservers/trusted").write_bytes(digests)
+    (inner / "devservers/trusted").chmod(0o600)
+    world.configure(folder=inner, command=world.fake())
+    refuses(world, "inngest.command", cwd=inner)
+
+
+def test_another_checkout_before_the_detached_runs_turn_is_noticed(world: World) -> None:
+    file = script(world.a / BIN, "good")
+    commit(world.a, BIN)
+    trust(world, world.a)
+    with filelock.FileLock(world.lock_file):
+        assert "being started" in run_hook(world, cwd=world.a, trusted=False).err
+        script(file, "evil")
+    settle(world)
+    assert "hooks.trust" in world.log_text()
+    world.assert_nothing_left()
+
+
+def test_what_is_executed_is_asked_for_once_more_right_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = script(world.a / BIN, "good")
+    commit(world.a, BIN)
+    trust(world, world.a)
+    monkeypatch.chdir(world.a)
+    here = worktree.find()
+    spec = inngest.spec(config.load(here.root, here.main, {}), here, env=world.env())
+    devservers.trust.require(spec)
+    script(file, "evil")
+    with pytest.raises(HooksUnusableError, match="inngest-cli"):
+        server.ensure(devservers.trust.by_hook(spec), timeout=5)
+    world.assert_nothing_left()
+
+
+def test_without_git_nothing_is_taken_for_harmless(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "program", lambda *_, **__: None)
+    here = worktree.find(world.main)
+    spec = inngest.spec(config.load(here.root, here.main, {}), here, env=world.env())
+    with pytest.raises(HooksUnusableError, match="git is not on the PATH"):
+        devservers.trust.require(spec)
+
+
+def test_a_warm_hook_pays_nothing(world: World) -> None:
+    world.leaves_server = True
+    world.behave()
+    world.ok("ensure")
+    run_hook(world, trusted=False)
+    trusted_file(world).unlink()
+    code = "from devservers.hook import main; import sys; main(); print(*sys.modules)"
+    words = ("-P", "-S", "-c", f"import sys; sys.path += {sys.path!r}\n{code}", "ensure")
+    warm = set(world.run(*words, program=Path(sys.executable)).out.split())
+    assert not warm & {"devservers.trust", "devservers.brought", "devservers.ownership"}
+    (world.main / ".git" / "devservers" / "inngest.receipt").unlink()
+    glanced = set(world.run(*words, program=Path(sys.executable)).out.split())
+    assert "devservers.verdict" in glanced
+    assert not glanced & {"devservers.trust", "devservers.brought", "subprocess", "hashlib"}
+
+
+# Next.js
+
+
+@pytest.fixture
+def place(tmp_path: Path, world: World) -> Iterator[NextWorld]:
+    del world
+    (tmp_path / "next").mkdir()
+    with next_world(tmp_path / "next") as made:
+        yield made
+
+
+def test_the_same_holds_for_the_worktrees_own_server(place: NextWorld) -> None:
+    words = ("ensure", "nextjs")
+    for more in ((), ("--wait",)):
+        said = run_hook(place, *more, *words, cwd=place.a, trusted=False).err
+        assert "nextjs.command" in said
+    assert not (place.a / ".dev-port").exists()
+    place.call("nextjs.ensure", cwd=place.a)
+    place.call("nextjs.stop", cwd=place.a)
+    assert run_hook(place, "--wait", *words, cwd=place.b, trusted=False).err == ""
+    place.call("nextjs.stop", cwd=place.b)
+    (place.b / "next.config.mjs").write_text('import "./lib/evil.mjs"\n')
+    script(place.b / "lib" / "evil.mjs")
+    place.git("add", "next.config.mjs", "lib", cwd=place.b)
+    said = run_hook(place, *words, cwd=place.b, trusted=False).err
+    assert "lib/evil.mjs" in said
+    assert detached(place) == []
+
+
+def test_dev_up_accepts_both(place: NextWorld) -> None:
+    place.behave()
+    place.call("dev.up", "--timeout=20", cwd=place.a, timeout=60)
+    place.call("dev.down", "--all", cwd=place.a)
+    done = place.run("--wait", "--nextjs", "ensure", program=HOOK, cwd=place.b)
+    assert (done.code, done.err) == (0, "")
+    place.call("dev.down", "--all", cwd=place.b)
