@@ -110,9 +110,11 @@ def _ensure(name: str, folder: str, options: set[str]) -> None:
     except Exception as error:
         if getattr(error, "code", None) != "port-in-use" or DETACHED in options:
             raise
-        text = _in_one_line(error)
-        if not _was_said(here.state_dir / f"{name}.said", text):
-            say(text)
+        # Not by its text: the start of a process, as psutil tells it, may differ by a second.
+        holders = getattr(error, "details", {}).get("holders", ())
+        who = sorted(f"{holder['pid']} {holder['name']} {holder['user']}" for holder in holders)
+        if not _was_said(here.state_dir / f"{name}.said", f"{spec.port}: {', '.join(who)}"):
+            say(_in_one_line(error))
 
 
 def _start(spec: "ServerSpec", settings: "Config", here: "Worktree") -> None:
@@ -163,7 +165,7 @@ def _look_at_holder(spec: "ServerSpec") -> str:
     return "is not running: it is being started"
 
 
-def _was_said(stamp: "Path", text: str) -> bool:
+def _was_said(stamp: "Path", what: str) -> bool:
     """Return whether the very same was said within the hour; else note that it is being said."""
     from devservers import files, untrusted_files  # noqa: PLC0415 - not for a warm call
 
@@ -171,13 +173,13 @@ def _was_said(stamp: "Path", text: str) -> bool:
     try:
         known = untrusted_files.read(str(stamp), 8192).decode(errors="replace")
         then, _, said = known.partition("\n")
-        if said == text and 0 <= now - float(then) < ONCE_IN:
+        if said == what and 0 <= now - float(then) < ONCE_IN:
             return True
     except (OSError, ValueError):
         pass
     try:
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(stamp, f"{now:.0f}\n{text}")
+        files.replace(stamp, f"{now:.0f}\n{what}")
     except (OSError, ValueError):  # then it is said again
         pass
     return False

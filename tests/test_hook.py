@@ -10,9 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devservers import hook, verdict
-from devservers.spec import Recognised
-from devservers.verdict import Verdict, View
 from hooking import (
     BRANCH,
     COMMIT,
@@ -25,7 +22,7 @@ from hooking import (
     settle,
     warm,
 )
-from support import World, accepts, git, make_repository, until
+from support import World, accepts, git, is_alive, make_repository, until
 
 EVENTS = (BRANCH, ("post-merge", "0"), ("post-merge",), ("ensure",), ("post-checkout",))
 DEAR = {
@@ -237,20 +234,16 @@ def test_another_stranger_on_the_port_is_named_at_once(world: World) -> None:
     world.ok("stop")
 
 
-def test_a_server_that_is_another_users_is_not_said_to_be_taken_over(
-    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """It answers as an Inngest dev server does, but whose it is can't be seen."""
-    world.listener()
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_users_server_is_not_said_to_be_taken_over(world: World) -> None:
     accept(world)
-    view = View(Verdict.ADOPTABLE, world.port, None, None, 200, Recognised())
-    monkeypatch.setattr(verdict, "look", lambda *_, **__: view)
-    monkeypatch.chdir(world.main)
-    assert hook.main(["ensure"]) == 0
-    assert f"Port {world.port} is held by" in capfd.readouterr().err
-    assert hook.main(["ensure"]) == 0
-    assert capfd.readouterr().err == ""
+    theirs = world.inngest_by_another_user()
+    said = run_hook(world).err
+    assert f"Port {world.port} is held by" in said
+    assert f"user {theirs.username()}" in said
+    assert run_hook(world).err == ""
     assert detached(world) == []
+    assert is_alive(theirs)
 
 
 def test_a_server_that_does_not_answer_is_left_alone(running: World) -> None:

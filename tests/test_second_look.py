@@ -2,18 +2,16 @@
 
 import os
 import pwd
-import sys
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 
 from devservers import config, inngest, ports, trouble, verdict, worktree
 from devservers.identity import Socket
 from devservers.spec import ServerSpec
 from devservers.verdict import Verdict
-from support import STAND_IN, World, accepts, is_alive, until
+from support import World, accepts, is_alive, until
 
 
 def spec_of(world: World) -> ServerSpec:
@@ -70,7 +68,7 @@ def test_a_socket_whose_process_is_not_known_yet_is_asked_for_again(
 def test_another_users_inngest_server_is_a_stranger_and_is_named_by_its_user(
     world: World,
 ) -> None:
-    theirs = by_another_user(world)
+    theirs = world.inngest_by_another_user()
     error = world.fails("ensure", code=12)
     assert error["code"] == "port-in-use"
     assert f"user {theirs.username()}" in error["message"]
@@ -82,34 +80,10 @@ def test_another_users_inngest_server_is_a_stranger_and_is_named_by_its_user(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_the_mark_in_another_users_environment_proves_nothing(world: World) -> None:
-    theirs = by_another_user(world, DEVSERVERS_SERVER=f"inngest:{world.pid_file}")
+    theirs = world.inngest_by_another_user(DEVSERVERS_SERVER=f"inngest:{world.pid_file}")
     assert world.fails("ensure", code=12)["code"] == "port-in-use"
     assert world.ok("stop", "--force", code=12)["action"] == "error"
     assert is_alive(theirs)
-
-
-def by_another_user(world: World, **more: str) -> psutil.Process:
-    """Start a server as another user would, by hand."""
-    folder = world.folder / "theirs"
-    folder.mkdir()
-    program = folder / "standin.py"
-    program.write_bytes(STAND_IN.read_bytes())
-    words = [sys.executable, "-I", "-S", "-c", _AS_NOBODY, str(program), str(world.port)]
-    child = world.processes.popen(words, env=world.env(more), cwd="/")
-    until(lambda: accepts(world.port))
-    until(lambda: psutil.Process(child.pid).uids().effective != 0)
-    return psutil.Process(child.pid)
-
-
-# Python may lie where only root can read: it is imported before the user changes.
-_AS_NOBODY = """
-import os, sys, types
-program, port = sys.argv[1:]
-module = sys.modules["standin"] = types.ModuleType("standin")
-exec(compile(open(program).read(), program, "exec"), module.__dict__)
-os.setgid(65534); os.setuid(65534)
-module.main(["dev", "--port", port])
-"""
 
 
 def test_a_holder_that_can_not_be_seen_is_named_by_its_user(
