@@ -179,7 +179,7 @@ def _was_said(stamp: "Path", what: str) -> bool:
         pass
     try:
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(stamp, f"{now:.0f}\n{what}")
+        files.replace(stamp, f"{int(now)}\n{what}")
     except (OSError, ValueError):  # then it is said again
         pass
     return False

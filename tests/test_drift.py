@@ -149,32 +149,33 @@ def test_a_server_whose_record_was_cleaned_away_keeps_its_log(running: World) ->
 AS_NOBODY = """
 import json, os, sys
 from pathlib import Path
-from devservers import config, errors, inngest, report, server, worktree
+from devservers import config, errors, inngest, ports, report, server, trouble, worktree
 
 here = worktree.find()
 spec = inngest.spec(config.load(here.root, here.main), here)
 # As root first, to load what nobody may not read: interpreters often lie in a closed folder.
 server.ensure(spec._replace(pid_file=Path("root.pid")), timeout=5)
 report.status(spec)
+ports.holders(1), ports.owner(1), trouble.port_in_use(spec, spec.port)
 try:
     raise errors.StopFailedError("")
 except errors.DevServerError:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
-done = server.ensure(spec, timeout=5)
-status = report.status(spec)
 try:
-    server.stop(spec)
+    server.ensure(spec, timeout=5)
 except errors.DevServerError as error:
-    refusal = error.code
-print(json.dumps([done.action, done.adopted, done.pid, done.warnings, status.state, refusal]))
+    refusal = error
+status = report.status(spec)
+done = server.stop(spec)
+print(json.dumps([refusal.code, refusal.message, status.state, done.action, done.port_free]))
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can stage another user")
-def test_the_server_of_another_user_is_used_and_not_stopped(world: World) -> None:
+def test_a_server_of_roots_is_neither_believed_nor_stopped_by_another_user(world: World) -> None:
     by_hand = world.inngest_by_hand()
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o777)
+        Path(folder).chmod(0o1777)
         config = Path(folder, "config.json")
         pid_file = f"{folder}/inngest.pid"
         config.write_text(json.dumps({"inngest": {"port": world.port, "pidFile": pid_file}}))
@@ -188,10 +189,9 @@ def test_the_server_of_another_user_is_used_and_not_stopped(world: World) -> Non
             timeout=20,
         )
     assert done.returncode == 0, done.stderr
-    action, adopted, pid, warnings, state, refusal = json.loads(done.stdout)
-    assert (action, adopted, pid, state) == ("already-running", True, None, "running")
-    assert "belongs to another user" in warnings[0]
-    assert refusal == "stop-failed"
+    refusal, message, state, stopped, free = json.loads(done.stdout)
+    assert (refusal, state, stopped, free) == ("port-in-use", "foreign", "not-running", False)
+    assert f"held by a process of {by_hand.username()} that can't be seen from here" in message
     assert by_hand.is_running()
 
 
