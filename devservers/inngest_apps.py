@@ -101,7 +101,8 @@ def sync(config: Config, here: Worktree, port: int | None = None) -> Synced:
     Raises NotSyncedError with the reason.
     """
     server = config.inngest.port
-    scene = Scene(inngest_api.of(config.inngest).apps(), places.listeners_by_port())
+    api = inngest_api.of(config.inngest)._replace(timeout=inngest_api.RECOGNISE_TIMEOUT)
+    scene = Scene(api.apps(), places.listeners_by_port())
     if scene.rows is None:
         raise NotSyncedError(
             f"No Inngest dev server answers on port {server}.",
