@@ -54,6 +54,7 @@ def spec(
         urls=urls,
         host=settings.host,
         stand_in=stand_in,
+        enabled=settings.enabled,
         remedy=remedy,
         recognise=inngest_api.recognise,
         reconcile=partial(inngest_drift.reconcile, urls, settings.host or ""),

@@ -100,6 +100,8 @@ class ServerSpec(NamedTuple):
     worst_status: int = 499
     """The highest HTTP status that counts as an answer."""
     stand_in: bool = False
+    enabled: bool = True
+    """Whether this worktree's configuration wants it at all."""
     remedy: Callable[[str], str | None] = _no_remedy
     """What helps against a server's last words, if they are known ones."""
     recognise: Callable[[Socket], Recognised | None] = _recognise_none

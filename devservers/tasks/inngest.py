@@ -19,13 +19,7 @@ def declared(*, stand_in: bool = False) -> ServerSpec:
     return inngest.spec(config.load(here.root, here.main), here, stand_in=stand_in)
 
 
-def is_enabled() -> bool:
-    """Return whether the caller's worktree wants an Inngest server."""
-    here = worktree.find()
-    return config.load(here.root, here.main).inngest.enabled
-
-
-KIND = Kind("inngest", "Inngest dev server", declared, watches=True, enabled=is_enabled)
+KIND = Kind("inngest", "Inngest dev server", declared, watches=True)
 HELP = lifecycle.START_HELP | {
     "timeout": lifecycle.START_HELP["timeout"].format(timeout=60),
     "stand_in": "start the bundled imitation instead of inngest-cli",
@@ -118,9 +112,8 @@ def doctor(_: Context, json_: bool = False) -> None:
 
 def _answer_if_enabled(make: Callable[[], Rendered], *, json_: bool, **empty: object) -> None:
     def unless_disabled() -> Rendered:
-        if is_enabled():
-            return make()
-        return rendering.disabled(declared().port, KIND.title, **empty)
+        spec = declared()
+        return make() if spec.enabled else rendering.disabled(spec.port, KIND.title, **empty)
 
     boundary.answer(unless_disabled, as_json=json_)
 

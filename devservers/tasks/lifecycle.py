@@ -35,8 +35,6 @@ class Kind(NamedTuple):
     """Returns the server that the caller's worktree declares."""
     watches: bool
     """It is told ports to watch, and says so."""
-    enabled: Callable[[], bool] = lambda: True
-    """Whether the caller's worktree wants it at all."""
     facts: Callable[[ServerSpec], Mapping[str, object]] = lambda _spec: {}
     """What every answer on this kind has in its JSON besides, under the contract's names."""
 
@@ -56,7 +54,7 @@ def start(
     """Run `server.ensure` or `server.restart` for `kind`, and render what it answers."""
     patience = boundary.seconds("--timeout", flags.timeout)
     declared = spec or kind.declare()
-    if not kind.enabled():
+    if not declared.enabled:
         return rendering.disabled(declared.port, kind.title, url=declared.url(declared.port))
     notify = None if flags.quiet else printing.say
     done = operation(
@@ -97,7 +95,7 @@ def stop_task(kind: Kind) -> Any:
         def make() -> Rendered:
             grace = boundary.seconds("--timeout", timeout)
             spec = kind.declare()
-            if not kind.enabled():
+            if not spec.enabled:
                 more = {"pidsKilled": (), "portFree": None, "forced": False}
                 return rendering.disabled(spec.port, kind.title, **more)
             done = server.stop(spec, grace=grace, force=force, notify=printing.say)
@@ -116,7 +114,7 @@ def status_task(kind: Kind) -> Any:
     def status(_: Context, json_: bool = False) -> None:
         def make() -> Rendered:
             spec = kind.declare()
-            found = report.status(spec) if kind.enabled() else report.disabled(spec)
+            found = report.status(spec) if spec.enabled else report.disabled(spec)
             said = rendering.status(found, kind.title, kind.name, watches=kind.watches)
             return _with_facts(kind, spec, said)
 
@@ -145,7 +143,7 @@ def logs_task(kind: Kind) -> Any:
         def make() -> Rendered:
             count = boundary.whole("--lines", lines)
             spec = kind.declare()
-            if not kind.enabled():
+            if not spec.enabled:
                 return rendering.disabled(spec.port, kind.title)
             found = report.log_file(spec)
             if json_ or found.path is None or not (found.exists or follow):

@@ -8,7 +8,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
-from devservers import config, nextjs, printing, rendering, server, worktree
+from devservers import config, printing, rendering, server, worktree
 from devservers.rendering import Rendered
 from devservers.spec import ServerSpec
 from devservers.tasks import boundary, lifecycle
@@ -17,6 +17,8 @@ from devservers.tasks.lifecycle import Flags, Kind
 
 def declared(*, claim: bool = False) -> ServerSpec:
     """Return the Next.js server of the caller's worktree; with `claim` it gets a port to keep."""
+    from devservers import nextjs  # noqa: PLC0415 - not for the other kinds' tasks
+
     here = worktree.find()
     with contextlib.suppress(OSError):  # whoever locks there says what is wrong
         here.state_dir.mkdir(parents=True, exist_ok=True)
@@ -30,7 +32,7 @@ def facts(spec: ServerSpec) -> Mapping[str, object]:
 
 KIND = Kind("nextjs", "Next.js server", declared, watches=False, facts=facts)
 HELP = lifecycle.START_HELP | {
-    "timeout": lifecycle.START_HELP["timeout"].format(timeout=f"{nextjs.READY_TIMEOUT:g}"),
+    "timeout": lifecycle.START_HELP["timeout"].format(timeout=120),
 }
 
 
