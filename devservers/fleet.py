@@ -91,12 +91,12 @@ def overview(settings: Config, here: Worktree) -> Overview:
     """Return what is true now of every worktree, asked side by side. Nothing is written."""
     deadline = time.monotonic() + PATIENCE
     ours = inngest.identity(settings, here)
-    sockets = ports.listening()  # once: this is the question whose cost grows with the machine
+    listening = ports.listening()  # once: this is the question whose cost grows with the machine
     trees = worktree.every(here)
     commits = Question(lambda: worktree.commits(here))
     machine = Question(lambda: _inngest_status(settings, here))
     listed = Question(lambda: _served_ports(settings))
-    found = threads.each(lambda tree: _look(tree, sockets, deadline), trees, len(trees))
+    found = threads.each(lambda tree: _look(tree, listening, deadline), trees, len(trees))
     heads, served = commits.answer(), listed.answer()
     rows = tuple(
         Row(
@@ -162,18 +162,18 @@ class _Look(NamedTuple):
     """Which Inngest server it uses."""
 
 
-def _look(tree: Worktree, sockets: Iterable[Socket], deadline: float) -> _Look:
+def _look(tree: Worktree, listening: Iterable[Socket], deadline: float) -> _Look:
     """Return what is true of a worktree's server; what fails is said as a warning."""
     try:
         settings = config.load(tree.root, tree.main)
-        port = nextjs.known_port(settings, tree, sockets)
+        port = nextjs.known_port(settings, tree, listening)
         spec = nextjs.spec(settings, tree, claim=False, port=port or 0)
-        status = report.status(spec, deadline) if port else _none(report.disabled(spec))
-        return _Look(port, status, inngest.identity(settings, tree))
+        own = report.status(spec, deadline) if port else _none(report.disabled(spec))
+        return _Look(port, own, inngest.identity(settings, tree))
     except DevServerError as error:
         spec = nextjs.spec(Config(), tree, claim=False, port=0)
-        status = _none(report.disabled(spec))._replace(warnings=(error.message,))
-        return _Look(None, status, None)
+        own = _none(report.disabled(spec))._replace(warnings=(error.message,))
+        return _Look(None, own, None)
 
 
 def _none(status: Status) -> Status:

@@ -256,8 +256,8 @@ class MoveWatch:
             return self.moved
         self.next_check = now + MOVE_GRACE / 2
         members = process.family((self.record.process,), self.spec.marker).members
-        sockets = ports.listening(pids=[member.pid for member in members])
-        serves = next((found for found in sockets if self._answers(found)), None)
+        listeners = ports.listening(pids=[member.pid for member in members])
+        serves = next((found for found in listeners if self._answers(found)), None)
         self.port = serves.port if serves else 0
         if not serves:
             self.first_seen = None

@@ -117,15 +117,15 @@ def _rivals(config: Config, env: Mapping[str, str]) -> Iterator[str]:
             )
 
 
-def known_port(config: Config, here: Worktree, sockets: Iterable[Socket]) -> int | None:
+def known_port(config: Config, here: Worktree, listening: Iterable[Socket]) -> int | None:
     """Return the port where this worktree's server runs, else the one it claims, else None.
 
-    `sockets` are all listening sockets of the machine. Nothing is decided or written.
+    `listening` are all listening sockets of the machine. Nothing is decided or written.
     """
     record = nextjs_running.recorded(here.state_dir / PID_FILE)
     if record:
         return record.port
-    running = nextjs_running.find(here.root, sockets)
+    running = nextjs_running.find(here.root, listening)
     return running.port if running else claims.of(config, here.root)
 
 

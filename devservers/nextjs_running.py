@@ -32,11 +32,11 @@ def recorded(pid_file: Path) -> ServerRecord | None:
     return record if any(map(process.is_alive, known)) else None
 
 
-def find(root: Path, sockets: Iterable[Socket] | None = None) -> Running | None:
+def find(root: Path, listening: Iterable[Socket] | None = None) -> Running | None:
     """Return the Next.js server that serves `root`, None if there is none.
 
     Next.js's own lock names it; without one (before version 16, or with another distDir) it is a
-    listener that works in `root` and is a `next dev`. `sockets` are all listening sockets of
+    listener that works in `root` and is a `next dev`. `listening` are all listening sockets of
     the machine, where the caller has them already.
     """
     named = from_lock(root)
@@ -44,7 +44,7 @@ def find(root: Path, sockets: Iterable[Socket] | None = None) -> Running | None:
         return named
     found = [
         Running(pid, port)
-        for pid, _, port, _ in (ports.listening() if sockets is None else sockets)
+        for pid, _, port, _ in (ports.listening() if listening is None else listening)
         if pid is not None and is_dev_server(pid) and whereabouts.works_in(pid, root)
     ]
     return min(found, key=lambda running: running.port, default=None)

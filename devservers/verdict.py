@@ -161,12 +161,12 @@ def _look_at_port(
     for _ in range(LOOKS):
         if not ports.is_open(port, spec.host):
             break
-        sockets = ports.listeners(port)
-        found = _look_at_sockets(spec, record, sockets, path, deadline)
+        listeners = ports.listeners(port)
+        found = _look_at_sockets(spec, record, listeners, path, deadline)
         if found:
             return found
         time.sleep(SECOND_LOOK)
-        if not sockets or set(sockets) & set(ports.listeners(port)):
+        if not listeners or set(listeners) & set(ports.listeners(port)):
             return View(Verdict.FOREIGN, port, record)
     verdict = Verdict.STALE if state.exists(spec.pid_file) else Verdict.STOPPED
     return View(verdict, port, record)
@@ -175,15 +175,15 @@ def _look_at_port(
 def _look_at_sockets(
     spec: ServerSpec,
     record: ServerRecord | None,
-    sockets: tuple[Socket, ...],
+    listeners: tuple[Socket, ...],
     path: str,
     deadline: float,
 ) -> View | None:
-    """Return the view of a server of this kind among `sockets`, None if they are all foreign.
+    """Return the view of a server of this kind among `listeners`, None if they are all foreign.
 
     What belongs to another user, or runs in another container, is asked nothing.
     """
-    near = [found for found in sockets if found.pid and proc.is_within_reach(found.pid)]
+    near = [found for found in listeners if found.pid and proc.is_within_reach(found.pid)]
     known = [(found, who) for found in near if found.pid and (who := process.identify(found.pid))]
     for found, identity in known:
         if _is_orphan(spec, record, identity):

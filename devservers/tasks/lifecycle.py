@@ -111,7 +111,7 @@ def status_task(kind: Kind) -> Any:
     """Return the task that tells the truth about this kind of server."""
 
     @task(name=f"{kind.name}-status", help={"json_": JSON}, auto_shortflags=False)
-    def status(_: Context, json_: bool = False) -> None:
+    def show_status(_: Context, json_: bool = False) -> None:
         def make() -> Rendered:
             spec = kind.declare()
             found = report.status(spec) if spec.enabled else report.disabled(spec)
@@ -120,11 +120,11 @@ def status_task(kind: Kind) -> Any:
 
         boundary.answer(make, as_json=json_)
 
-    status.__doc__ = (
+    show_status.__doc__ = (
         f"Say what is true of the {kind.title}: exit status 0 running, 3 not running, "
         "4 not responding."
     )
-    return status
+    return show_status
 
 
 def logs_task(kind: Kind) -> Any:
