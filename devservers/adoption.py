@@ -2,21 +2,20 @@
 
 import time
 
-from devservers import ports, process, state, whereabouts
+from devservers import ports, process, whereabouts
 from devservers.identity import Socket
 from devservers.record import ServerRecord
 from devservers.spec import ServerSpec
-from devservers.verdict import Verdict, View, is_answer
+from devservers.verdict import Verdict, View
 
 
-def record_of(spec: ServerSpec, view: View) -> ServerRecord | None:
-    """Return the record that a running server should have; None if it can't have one.
+def record_of(spec: ServerSpec, view: View) -> ServerRecord:
+    """Return the record that a running server should have; its listener is in the view.
 
     That is the record on disk where it still fits, brought up to date; else what the listener
     tells of itself.
     """
-    if view.listener is None:
-        return None
+    assert view.listener is not None  # noqa: S101 - as it is in every view of a server that listens
     listener = view.listener.process
     old = view.record
     if old and view.verdict is Verdict.RUNNING:
@@ -44,20 +43,6 @@ def record_of(spec: ServerSpec, view: View) -> ServerRecord | None:
         adopted=True,
         stand_in=bool(said and said.stand_in),
     )
-
-
-def recorded_if_silent(spec: ServerSpec, view: View) -> View:
-    """Record an adoptable server that doesn't answer, so that it is waited for like any other.
-
-    Call it under the lock.
-    """
-    if view.verdict is not Verdict.ADOPTABLE or is_answer(spec, view.http_status):
-        return view
-    record = record_of(spec, view)
-    if record is None:
-        return view
-    state.write(spec.pid_file, record)
-    return view._replace(verdict=Verdict.UNRESPONSIVE, record=record)
 
 
 def _own_log(spec: ServerSpec, pid: int) -> str | None:

@@ -10,8 +10,9 @@ from types import FrameType
 
 from devservers import launch, ports, proc, process, state, trouble
 from devservers.errors import PortInUseError
+from devservers.locked import LOCK_TIMEOUT, locked
 from devservers.record import ServerRecord
-from devservers.server import LOCK_TIMEOUT, STOP_GRACE, locked
+from devservers.server import STOP_GRACE
 from devservers.spec import ServerSpec
 from devservers.verdict import Verdict, family, look
 

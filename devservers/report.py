@@ -8,7 +8,7 @@ from devservers import adoption, logs, ports
 from devservers.record import ServerRecord
 from devservers.result import Ensured, LogFile, Status
 from devservers.spec import ServerSpec
-from devservers.verdict import Verdict, View, is_answer, look
+from devservers.verdict import Verdict, View, look
 
 
 def status(spec: ServerSpec, deadline: float = math.inf) -> Status:
@@ -21,10 +21,10 @@ def status(spec: ServerSpec, deadline: float = math.inf) -> Status:
     log = _log_file(spec, record or view.record, view)
     lines = logs.last_lines(Path(log.path), 1) if log.path else []
     urls = record.urls if record else view.recognised.urls if view.recognised else ()
-    details = spec.describe(view.port, urls, answers=is_answer(spec, view.http_status))
+    details = spec.describe(view.port, urls, answers=view.answers)
     foreign = view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT)
     return Status(
-        state=_state(spec, view),
+        state=_state(view),
         port=view.port,
         url=spec.url(view.port),
         pid=record.process.pid if record else None,
@@ -51,7 +51,7 @@ def running_record(spec: ServerSpec, view: View) -> ServerRecord | None:
     """Return the record of the server that runs, the one it should have if it has none."""
     if view.verdict in (Verdict.STARTING, Verdict.CONFLICT):
         return view.record
-    return adoption.record_of(spec, view)
+    return adoption.record_of(spec, view) if view.listener else None
 
 
 def disabled(spec: ServerSpec) -> Status:
@@ -109,10 +109,10 @@ _STATES = {
 }
 
 
-def _state(spec: ServerSpec, view: View) -> str:
+def _state(view: View) -> str:
     if view.verdict in _STATES:
         return _STATES[view.verdict]
-    return "running" if is_answer(spec, view.http_status) else "unresponsive"
+    return "running" if view.answers else "unresponsive"
 
 
 def answer(

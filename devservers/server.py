@@ -4,25 +4,22 @@ Everything is decided from what `verdict.look` says: first without the lock, the
 only under it is anything started, stopped, adopted or written.
 """
 
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from devservers import adoption, launch, ports, proc, process, readiness, state, trouble
+from devservers.decide import Action, decide, stops_next
 from devservers.errors import StateUnusableError
 from devservers.identity import Identity
 from devservers.launch import MoveWatch, Notify, Terms
+from devservers.locked import LOCK_TIMEOUT, awaited, locked, me
 from devservers.process import Ended
 from devservers.report import answer
 from devservers.result import Ensured, Stopped
 from devservers.spec import ServerSpec
-from devservers.verdict import PENDING, Verdict, View, glance, is_answer, look
+from devservers.verdict import Verdict, View, glance, look
 
-ADRIFT = frozenset({Verdict.ORPHAN, Verdict.ADOPTABLE})
 READY_TIMEOUT = 60.0  # seconds
 STOP_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-LOCK_TIMEOUT = 60.0  # seconds that stop waits; a start may hold the lock for as long as it waits
 ORPHAN_GRACE = 2.0  # seconds for an orphan to answer before it is replaced
 
 
@@ -83,7 +80,9 @@ def restart(
     with locked(spec, timeout, notify):
         # Half of the time at most goes into the stop, or none would be left for the start.
         stopped = _stop(spec, min(STOP_GRACE, timeout / 2), force=force)
-        done = _settle(spec, look(spec), terms)
+        done = _carry_out(spec, look(spec), terms)
+    if done is None:
+        raise trouble.left_alone(spec, None, timeout)
     return done._replace(
         action="restarted" if done.action == "started" and stopped.pids_killed else done.action,
         pids_killed=(*stopped.pids_killed, *done.pids_killed),
@@ -109,57 +108,76 @@ class _Ensuring:
             return answer(spec, "already-running", running)
         if self.seen or not self.terms.wait:  # without the lock, which a restart may want
             seen = look(spec, deadline=deadline)
-            if self._is_pending(seen) and seen.record:
-                return None if self.terms.wait else answer(spec, "starting", seen.record)
-        with state.lock(spec.pid_file, 0, _me()) as held:
+            if decide(seen, moved=self._has_moved(seen)) is Action.WAIT:
+                return _waiting(spec, seen, self.terms)
+        with state.lock(spec.pid_file, 0, me()) as held:
             self.blocked = not held
             if self.blocked:
                 return None
-            seen = adoption.recorded_if_silent(spec, look(spec, deadline=deadline))
-            if self._is_pending(seen) and seen.record:
-                return None if self.terms.wait else answer(spec, "starting", seen.record)
-            if seen.verdict in PENDING:  # it serves another port, and never will its own
-                seen = seen._replace(verdict=Verdict.CONFLICT)
-            return _settle(spec, seen, self.terms)
+            seen = look(spec, deadline=deadline)
+            return _carry_out(spec, seen, self.terms, moved=self._has_moved(seen))
 
     def awaited(self) -> str:
         """Return what is being waited for."""
-        return _awaited(self.spec, blocked=self.blocked)
+        return awaited(self.spec, blocked=self.blocked)
 
-    def _is_pending(self, seen: View) -> bool:
+    def _has_moved(self, seen: View) -> bool:
+        """Return whether our server serves another port than its own, and has for some time."""
         self.seen = seen
-        if seen.verdict is Verdict.STARTING and seen.record:
-            self.moved = self.moved or MoveWatch(self.spec, seen.record)
-            return not self.moved.is_seen()
-        return seen.verdict in PENDING
+        if seen.verdict is not Verdict.STARTING or seen.record is None:
+            return False
+        self.moved = self.moved or MoveWatch(self.spec, seen.record)
+        return self.moved.is_seen()
 
 
-def _settle(spec: ServerSpec, view: View, terms: Terms) -> Ensured:
-    """Do, under the lock, what the verdict asks for."""
+def _carry_out(
+    spec: ServerSpec, view: View, terms: Terms, *, moved: bool = False
+) -> Ensured | None:
+    """Do, under the lock, what is decided, until that is an answer; None where it is to wait."""
     killed: list[int] = []
-    if view.verdict is Verdict.ORPHAN and not _answers_soon(spec, view, terms.deadline):
-        view = _stop_ours(spec, view, killed)
-    while view.verdict is Verdict.CONFLICT:
-        view = _stop_ours(spec, view, killed)
-    if view.verdict in (Verdict.RUNNING, Verdict.ORPHAN, Verdict.ADOPTABLE):
-        return _take_over(spec, view, terms.deadline)._replace(pids_killed=tuple(killed))
-    if view.verdict is Verdict.FOREIGN and not terms.force:
-        raise trouble.port_in_use(spec, view.port)
-    warnings: tuple[str, ...] = ()
+    while True:
+        if view.verdict is Verdict.ORPHAN and not view.answers:
+            view = _after_a_moment(spec, view, terms.deadline)
+        match decide(view, force=terms.force, moved=moved):
+            case Action.WAIT:
+                return _waiting(spec, view, terms)
+            case Action.ADOPT_SILENT:
+                record = adoption.record_of(spec, view)
+                state.write(spec.pid_file, record)
+                return _waiting(spec, view._replace(record=record), terms)
+            case Action.TAKE_OVER:
+                done = _take_over(spec, view, terms.deadline)
+                return done._replace(pids_killed=tuple(killed))
+            case Action.REFUSE:
+                raise trouble.port_in_use(spec, view.port)
+            case Action.START:
+                done = _start(spec, terms)
+                return done._replace(pids_killed=(*killed, *done.pids_killed))
+            case Action.REPLACE:
+                killed += launch.end(spec, _roots(view), STOP_GRACE, port=view.port).pids
+                state.remove(spec.pid_file, view.record)
+                view, moved = look(spec), False
+
+
+def _waiting(spec: ServerSpec, view: View, terms: Terms) -> Ensured | None:
+    """Return None, for another look; or at once what a caller is told who doesn't wait."""
+    return answer(spec, "starting", view.record) if view.record and not terms.wait else None
+
+
+def _start(spec: ServerSpec, terms: Terms) -> Ensured:
+    forced: tuple[int, ...] = ()
     if terms.force:  # whatever the verdict: a listener on one address only may not be open to us
         forced = _terminate_holders(spec, spec.port, STOP_GRACE).pids
-        killed += forced
-        warnings = (f"Terminated {_pids(forced)}, which held the port.",) if forced else ()
+    warnings = (f"Terminated {_pids(forced)}, which held the port.",) if forced else ()
     record, ended = launch.launch(spec, terms)
     action = "started" if terms.wait else "starting"
     done = answer(spec, action, record, warnings=warnings)
-    return done._replace(pids_killed=(*killed, *ended))
+    return done._replace(pids_killed=(*forced, *ended))
 
 
 def _take_over(spec: ServerSpec, view: View, deadline: float) -> Ensured:
     """Record a running server that is not recorded as it is, and bring it in line with the spec."""
     record = adoption.record_of(spec, view)
-    assert record is not None  # noqa: S101 - these verdicts have a listener
     changes = spec.reconcile(record.port, record.urls, deadline)
     record = record._replace(urls=changes.urls)
     if record != view.record or state.read_pid(spec.pid_file) != record.process.pid:
@@ -168,17 +186,20 @@ def _take_over(spec: ServerSpec, view: View, deadline: float) -> Ensured:
     return done._replace(added=changes.added)
 
 
-def _answers_soon(spec: ServerSpec, view: View, deadline: float) -> bool:
-    if is_answer(spec, view.http_status):
-        return True
+def _after_a_moment(spec: ServerSpec, view: View, deadline: float) -> View:
+    """Return the view of an orphan once it answers; as it is where it doesn't in ORPHAN_GRACE."""
+
+    def attempt() -> View | None:
+        seen = look(spec)
+        return seen if seen.answers else None
+
     until = min(deadline, time.monotonic() + ORPHAN_GRACE)
-    found = readiness.wait(lambda: is_answer(spec, look(spec).http_status) or None, until, what=str)
-    return bool(found)
+    return readiness.wait(attempt, until, what=str) or view
 
 
 def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
-    view = look(spec, deadline=0)  # whether it answers makes no difference here
-    port, conflict = view.port, view.verdict is Verdict.CONFLICT
+    view = first = look(spec, deadline=0)  # whether it answers makes no difference here
+    port = view.port
     killed: list[int] = []
     left: dict[Identity, None] = {}
     forced = False
@@ -197,8 +218,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
             killed += others.pids
             forced = forced or others.forced
         view = look(spec, deadline=0)
-        # Whoever took the port of a server that had moved away is reported, not ended.
-        if view.verdict not in ({Verdict.ORPHAN} if conflict else ADRIFT):
+        if not stops_next(first, view):
             break
     free = readiness.wait(
         lambda: _free_or_foreign(spec, port), time.monotonic() + launch.FREE_TIMEOUT, what=str
@@ -225,12 +245,6 @@ def _free_or_foreign(spec: ServerSpec, port: int) -> str | None:
     return "foreign" if ports.is_open(port, spec.host) else None
 
 
-def _stop_ours(spec: ServerSpec, view: View, killed: list[int]) -> View:
-    killed += launch.end(spec, _roots(view), STOP_GRACE, port=view.port).pids
-    state.remove(spec.pid_file, view.record)
-    return look(spec)
-
-
 def _roots(view: View) -> tuple[Identity, ...]:
     """Return the processes that may be signalled on this verdict: proved ours, or adoptable."""
     record = view.record
@@ -255,36 +269,6 @@ def _terminate_holders(spec: ServerSpec, port: int, grace: float) -> Ended:
     if ended.survivors or len(near) < len(pids):
         raise trouble.port_in_use(spec, port)
     return ended
-
-
-def _awaited(spec: ServerSpec, *, blocked: bool) -> str:
-    who = state.lock_holder(spec.pid_file) if blocked else None
-    by = f", which another call (pid {who.process.pid}) is starting or stopping" if who else ""
-    return f"the {spec.title} on port {spec.port}{by}"
-
-
-@contextmanager
-def locked(spec: ServerSpec, timeout: float, notify: Notify | None = None) -> Iterator[None]:
-    """Hold the server's lock; `notify` is told if that takes long.
-
-    Raises LockTimeoutError after `timeout` seconds.
-    """
-    silent = min(timeout, readiness.FIRST_NOTE)
-    with state.lock(spec.pid_file, silent, _me()) as held:
-        if held:
-            yield
-            return
-    if notify:
-        notify(f"Waiting for {_awaited(spec, blocked=True)}, up to {timeout:g} s …")
-    with state.lock(spec.pid_file, timeout - silent, _me()) as held:
-        if not held:
-            raise trouble.lock_timeout(spec, timeout)
-        yield
-
-
-def _me() -> str:
-    identity = process.identify(os.getpid())
-    return identity.started if identity else "?"
 
 
 def _pids(pids: tuple[int, ...]) -> str:

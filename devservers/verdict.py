@@ -33,9 +33,6 @@ class Verdict(enum.Enum):
     FOREIGN = "something else listens"
 
 
-PENDING = frozenset({Verdict.STARTING, Verdict.UNRESPONSIVE})
-
-
 class View(NamedTuple):
     """A verdict and what it rests on."""
 
@@ -46,6 +43,8 @@ class View(NamedTuple):
     listener: Listener | None = None
     """Who listens, if that is ours or adoptable and may be known."""
     http_status: int | None = None
+    answers: bool = False
+    """That status counts as an answer of such a server."""
     recognised: Recognised | None = None
 
 
@@ -149,7 +148,7 @@ def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str, deadline: f
             return View(Verdict.CONFLICT if others else Verdict.STARTING, record.port, record)
     status = ask(listener.address, record.port, path, deadline)
     verdict = Verdict.RUNNING if is_answer(spec, status) else Verdict.UNRESPONSIVE
-    return View(verdict, record.port, record, listener, status)
+    return View(verdict, record.port, record, listener, status, is_answer(spec, status))
 
 
 def _look_at_port(
@@ -189,7 +188,8 @@ def _look_at_sockets(
         if _is_orphan(spec, record, identity):
             status = ask(found.address, found.port, path)
             listener = _listener(found, identity)
-            return View(Verdict.ORPHAN, found.port, record, listener, status)
+            answers = is_answer(spec, status)
+            return View(Verdict.ORPHAN, found.port, record, listener, status, answers)
     begun = time.monotonic()
     for found, identity in known:
         if time.monotonic() - begun > RECOGNISE_PATIENCE:
@@ -198,7 +198,9 @@ def _look_at_sockets(
         if recognised is not None:
             status = ask(found.address, found.port, path, deadline)
             listener = _listener(found, identity)
-            return View(Verdict.ADOPTABLE, found.port, record, listener, status, recognised)
+            answers = is_answer(spec, status)
+            view = View(Verdict.ADOPTABLE, found.port, record, listener, status, answers)
+            return view._replace(recognised=recognised)
     return None
 
 

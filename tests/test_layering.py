@@ -36,8 +36,10 @@ GROUPS = {
     "lifecycle": {
         "adoption",
         "brought",
+        "decide",
         "foreground",
         "launch",
+        "locked",
         "receipt",
         "report",
         "server",
