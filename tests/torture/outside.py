@@ -184,7 +184,8 @@ def note(number, frame):
 for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
     with contextlib.suppress(OSError, ValueError):
         signal.signal(number, note)
-if address:
+if address:  # whoever was asking may be gone when it answers
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         listener = socket.create_server((address, int(port)), family=family)
