@@ -17,7 +17,7 @@ from devservers.process import Ended
 from devservers.report import answer
 from devservers.result import Ensured, Stopped
 from devservers.spec import ServerSpec
-from devservers.verdict import PENDING, Verdict, View, glance, is_answer, look
+from devservers.verdict import PENDING, Verdict, View, glance, has_strangers, is_answer, look
 
 ADRIFT = frozenset({Verdict.ORPHAN, Verdict.ADOPTABLE})
 READY_TIMEOUT = 60.0  # seconds
@@ -222,7 +222,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
 def _free_or_foreign(spec: ServerSpec, port: int) -> str | None:
     if ports.is_free(port, spec.host):
         return "free"
-    return "foreign" if ports.is_open(port, spec.host) else None
+    return "foreign" if has_strangers(spec, (), port) else None
 
 
 def _stop_ours(spec: ServerSpec, view: View, killed: list[int]) -> View:
