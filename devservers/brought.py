@@ -19,6 +19,8 @@ FORM = "devservers trust 1"
 MOST_FILES = 20_000
 MOST_BYTES = 1 << 29
 LONGEST_SCRIPT = 1 << 20  # bytes; of what is longer, only the content counts
+PYTHON = ".py"
+IMPORTABLE = (PYTHON, ".pyc", ".so")
 SHOWN = 5  # files of one folder of packages that are named one by one
 # A word of a command or a script, as far as it may name a file.
 WORD = re.compile(r"[^\s\"'`=,;:()<>|&${}\[\]*?!#\\]+")
@@ -88,6 +90,7 @@ class _Search:
                 for path in _candidates(token, (self.cwd,)):
                     if os.path.lexists(path) and not os.path.isdir(path):
                         self.add(path)
+                        self.modules(path, token)
 
     def launchers(self, argv: Iterable[str], *, configured: bool) -> None:
         """Add the files by which a checkout redirects the launchers among the words."""
@@ -184,6 +187,28 @@ class _Search:
             for path in _candidates(token, dict.fromkeys(beside)):
                 if self.tracked.has(path):
                     self.add(path)
+                    if not file.endswith(PYTHON):  # whose own imports begin where it began
+                        self.modules(path, token)
+
+    def modules(self, script: str, called: str) -> None:
+        """Add what a script may load before anything else of that name.
+
+        Python looks beside the script first, also where its own library asks, or where it runs if
+        the script is called by a module's name; Node.js in the `node_modules` beside it and above.
+        """
+        folder = os.path.dirname(os.path.realpath(script))
+        for place in self.folders(folder):
+            self.everything(os.path.realpath(os.path.join(place, launchers.MODULES)))
+        if not script.endswith(PYTHON):
+            return
+        place = folder if called.endswith(PYTHON) else os.path.realpath(self.cwd)
+        if (key := f"{place}/*{PYTHON}") in self.seen:
+            return
+        self.seen.add(key)
+        for tracked in self.tracked.below(place):
+            head, _, tail = os.path.relpath(tracked.path, place).partition(os.sep)
+            if tail.startswith("__init__.") or (not tail and head.endswith(IMPORTABLE)):
+                self.add(tracked.path)
 
     def folders(self, folder: str) -> Iterator[str]:
         """Yield a folder and those above it, as far as they belong to a worktree."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from devservers import inngest_api, inngest_drift
 from devservers.config import Config, InngestConfig
 from devservers.inngest_api import Api
-from devservers.inngest_cli import INSTALL_ENV, find_cli, remedy
+from devservers.inngest_cli import INSTALL_ENV, SETTINGS, find_cli, remedy
 from devservers.spec import Description, ServerSpec, ports_of
 from devservers.worktree import Worktree, clean_env
 
@@ -65,6 +65,8 @@ def spec(
         moves=True,
         shared=True,
         decisive=decisive,
+        executes=SETTINGS,
+        writes=(worktree.main / ".inngest" / "main.db",),  # with --persist
     )
 
 

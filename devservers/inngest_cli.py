@@ -12,6 +12,8 @@ from devservers.config import InngestConfig
 from devservers.errors import CliNotFoundError
 from devservers.worktree import Worktree
 
+# What `inngest dev` reads unasked, in the folder that it runs in and in those above.
+SETTINGS = ("inngest.json", "inngest.yaml", "inngest.yml")
 INSTALL = "npm install --save-dev inngest-cli"
 
 # inngest-cli holds no binary: its install script downloads one, so that script has to run.
@@ -106,6 +108,7 @@ def find_cli(
     whose a program is that somebody else could have put there.
     """
     path = env.get("PATH", os.defpath)
+    programs.refuse_foreign(SETTINGS, worktree.main)
     if settings.command:
         first, *rest = settings.command
         # With a slash it is relative to where the server runs, whoever asks from wherever.

@@ -8,12 +8,16 @@ MODULES = "node_modules"
 _NODE = (
     *(PACKAGE, ".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs", ".pnpmfile.mjs"),
     *("pnpm-workspace.yaml", ".pnp.cjs", ".pnp.loader.mjs", "bunfig.toml", ".tool-versions"),
+    *(".corepack.env", ".env.yarn"),
 )
-_COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+_BUN = (".env", ".env.local", ".env.development", ".env.development.local")  # read unasked
+_NAMES = ("compose", "compose.override", "docker-compose", "docker-compose.override")
+_COMPOSE = (".env", *(f"{name}.{kind}" for name in _NAMES for kind in ("yaml", "yml")))
+_SCRIPTS = (PACKAGE, "tsconfig.json")  # which file the name of a module stands for
 REDIRECTS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(
-        ("npm", "npx", "pnpm", "pnpx", "yarn", "yarnpkg", "bun", "bunx", "corepack"), _NODE
-    ),
+    **dict.fromkeys(("npm", "npx", "pnpm", "pnpx", "yarn", "yarnpkg", "corepack"), _NODE),
+    **dict.fromkeys(("bun", "bunx"), (*_NODE, *_BUN)),
+    **dict.fromkeys(("node", "tsx", "ts-node"), _SCRIPTS),
     "deno": ("deno.json", "deno.jsonc", PACKAGE),
     "docker": (*_COMPOSE, "Dockerfile"),
     "docker-compose": (*_COMPOSE, "Dockerfile"),

@@ -21,12 +21,10 @@ def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
     it was opened. Raises OSError.
     """
     with open(path, "rb") as stream:  # one form for all reads here
-        end = stream.seek(0, os.SEEK_END)
-        begin = stream.seek(_tail_offset(stream, lines, start))
+        end = stream.seek(0, os.SEEK_END)  # what comes meanwhile is too late
+        begin = stream.seek(_tail_offset(stream, lines, start, end))
         decoder = _decoder()
-        yield from _decoded(
-            stream, decoder, max(end - begin, 0)
-        )  # what comes meanwhile is too late
+        yield from _decoded(stream, decoder, end - begin)
         yield decoder.decode(b"", final=True)
 
 
@@ -58,7 +56,7 @@ def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False)
             if stream is None:
                 stream = _open(path)
                 if stream is not None:
-                    stream.seek(_tail_offset(stream, lines, 0))
+                    stream.seek(_tail_offset(stream, lines, 0, stream.seek(0, os.SEEK_END)))
                     lines = 1 << 62  # of a file that comes later everything is new
             if stream is not None:
                 replaced = _is_replaced(stream, path)  # asked first: then the rest is complete
@@ -128,8 +126,7 @@ def size(path: Path) -> int | None:
     return info.st_size if stat.S_ISREG(info.st_mode) else None
 
 
-def _tail_offset(stream: BinaryIO, lines: int, start: int) -> int:
-    end = stream.seek(0, os.SEEK_END)
+def _tail_offset(stream: BinaryIO, lines: int, start: int, end: int) -> int:
     if lines <= 0:
         return end
     position, missing = end, lines

@@ -1,7 +1,7 @@
 """Programs: found on the PATH or in a checkout, refused where somebody else could change them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from devservers import launchers, ownership
@@ -30,16 +30,21 @@ def refuse_foreign_project(launcher: str, folder: Path) -> None:
 
     Raises CliNotFoundError.
     """
-    for file in _redirecting(Path(launcher).name, (folder, *folder.parents)):
-        if os.path.lexists(file):
-            _refuse(str(file), file.parent)
-
-
-def _redirecting(name: str, folders: Iterable[Path]) -> Iterator[Path]:
-    names = launchers.REDIRECTS.get(name, ())
+    names = launchers.REDIRECTS.get(Path(launcher).name, ())
     if launchers.PACKAGE in names:
         names = (launchers.MODULES, *names)
-    return (folder / file for folder in folders for file in names)
+    refuse_foreign(names, folder)
+
+
+def refuse_foreign(names: Iterable[str], folder: Path) -> None:
+    """Refuse files with such names of somebody else's, in `folder` and those above it.
+
+    Raises CliNotFoundError.
+    """
+    for place in (folder, *folder.parents):
+        for file in (place / name for name in names):
+            if os.path.lexists(file):
+                _refuse(str(file), place)
 
 
 def _refuse(file: str, top: Path | None) -> None:

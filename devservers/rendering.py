@@ -121,7 +121,7 @@ def status(result: Status, title: str, task: str, *, watches: bool) -> Rendered:
             lines.append(f"  watching {_listed(ports_of(result.urls)) or 'no ports'}")
         lines += [f"  {line}" for line in result.lines]
     elif result.state == "foreign":
-        lines.append(f"  port {result.port}; stop who holds it, or: `inv {task}.ensure --force`")
+        lines.append(f"  port {result.port}; `inv {task}.ensure` says what can be done")
     elif result.state != "disabled":
         lines.append(f"  port {result.port}; start it: `inv {task}.ensure`")
     lines += [f"  held by {_holder(holder)}" for holder in result.holders]

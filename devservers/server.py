@@ -16,7 +16,7 @@ from devservers.process import Ended
 from devservers.report import answer
 from devservers.result import Ensured, Stopped
 from devservers.spec import ServerSpec
-from devservers.verdict import Verdict, View, glance, look
+from devservers.verdict import Verdict, View, glance, has_strangers, look
 
 READY_TIMEOUT = 60.0  # seconds
 STOP_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
@@ -242,7 +242,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
 def _free_or_foreign(spec: ServerSpec, port: int) -> str | None:
     if ports.is_free(port, spec.host):
         return "free"
-    return "foreign" if ports.is_open(port, spec.host) else None
+    return "foreign" if has_strangers(spec, (), port) else None
 
 
 def _roots(view: View) -> tuple[Identity, ...]:

@@ -129,7 +129,7 @@ class ServerSpec(NamedTuple):
     """What the configuration gives that decides what a start executes, or where it writes: keys
     with their values. With `executes` and `writes` it is what a hook needs to be trusted with."""
     executes: tuple[str, ...] = ()
-    """Patterns of files below `cwd` that the program executes without being told."""
+    """Patterns of files below `cwd` that the program executes or obeys without being told."""
     writes: tuple[Path, ...] = ()
     """What is written besides the pid file and the log."""
 

@@ -24,11 +24,19 @@ def port_in_use(spec: ServerSpec, port: int) -> PortInUseError:
     """Return the error that names who holds `port`."""
     holders = ports.holders(port)
     who = " and ".join(map(describe_holder, holders)) or "a process that can't be seen from here"
+    forced = f"Stop it, {spec.elsewhere}, or run `inv {spec.name}.ensure --force` to terminate it."
+    hint = forced if _may_be_ended(holders) else f"Stop it, or {spec.elsewhere}."
     return PortInUseError(
         f"Port {port} is held by {who}, not by a server of ours: {spec.title} not started.",
-        hint=f"Stop it, {spec.elsewhere}, or run `inv {spec.name}.ensure --force` to terminate it.",
+        hint=hint,
         details={"port": port, "holders": list(holders)},
     )
+
+
+def _may_be_ended(holders: Iterable[Mapping[str, object]]) -> bool:
+    """Return whether --force would end them all: nobody of another user or in a container."""
+    pids = [holder["pid"] for holder in holders]
+    return all(isinstance(pid, int) and proc.is_within_reach(pid) for pid in pids)
 
 
 def describe_holder(holder: dict[str, object]) -> str:

@@ -52,7 +52,7 @@ def require(spec: ServerSpec) -> tuple[str, ...]:
         some, rest = claim.trusts[:MOST_NAMES], len(claim.trusts) - MOST_NAMES
         more = f" and {rest} more" if rest > 0 else ""
         raise HooksUnusableError(
-            f"The {spec.title} is not running, and was not started: this checkout brings along "
+            f"The {spec.title} was neither started nor changed: this checkout brings along "
             f"what nobody has accepted yet ({', '.join(some)}{more}).",
             hint="Look at it; then `inv hooks.trust`, or start the server by hand, accepts it.",
             details={"trusts": list(claim.trusts)},

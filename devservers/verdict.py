@@ -165,8 +165,10 @@ def _look_at_port(
         if found:
             return found
         time.sleep(SECOND_LOOK)
-        if not listeners or set(listeners) & set(ports.listeners(port)):
+        if set(listeners) & set(ports.listeners(port)):
             return View(Verdict.FOREIGN, port, record)
+    else:  # it is there at each look, and can't be seen from here
+        return View(Verdict.FOREIGN, port, record)
     verdict = Verdict.STALE if state.exists(spec.pid_file) else Verdict.STOPPED
     return View(verdict, port, record)
 

@@ -11,6 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
+from devservers import proc, receipt
+from hooking import accept, warm
 from support import INV, World, accepts, is_alive, until
 
 pytestmark = [
@@ -135,3 +137,17 @@ def test_a_record_that_a_container_left_in_a_shared_folder_names_nobody_here(
     assert world.ok("status", code=3)["state"] == "stale"
     assert world.ok("stop")["pidsKilled"] == []
     assert all(map(is_alive, theirs))
+
+
+def test_a_receipt_of_a_server_in_other_namespaces_proves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The note lies in the repository, which a container may share."""
+    accept(world)
+    warm(world)
+    monkeypatch.setenv("HOME", str(world.folder / "home"))
+    monkeypatch.delenv("DEVSERVERS_CONFIG", raising=False)
+    assert receipt.is_good(str(world.main), "inngest")
+    monkeypatch.setattr(proc, "is_elsewhere", lambda _: True)
+    assert not receipt.is_good(str(world.main), "inngest")
+    world.ok("stop")

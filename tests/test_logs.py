@@ -3,6 +3,7 @@
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -153,6 +154,21 @@ def test_tail_ends_where_the_file_ended_when_it_was_asked_for(log: Path) -> None
     with log.open("ab") as writer:
         writer.write(b"late\n" * logs.BLOCK)
     assert found + "".join(pieces) == "one\n" * (logs.BLOCK // 2)
+
+
+def test_tail_shows_the_last_lines_although_more_come_while_they_are_looked_for(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write_bytes(b"one\ntwo\n")
+    look = logs._tail_offset
+
+    def later(*words: Any) -> int:
+        with log.open("ab") as writer:
+            writer.write(b"late\n" * 5)
+        return look(*words)
+
+    monkeypatch.setattr(logs, "_tail_offset", later)
+    assert "".join(logs.tail(log, 1)) == "two\n"
 
 
 def test_no_piece_of_a_tail_is_longer_than_a_block(log: Path) -> None:

@@ -234,6 +234,14 @@ def test_a_launcher_is_not_run_below_what_others_could_redirect_it_by(
     refused(world, 11, give_away(file))
 
 
+def test_the_cli_gets_no_settings_of_others_from_a_folder_above(world: World) -> None:
+    world.behave(f"dump={ran(world)}")
+    (file := world.folder / "inngest.yaml").write_text("host: 0.0.0.0\n")
+    refused(world, 11, give_away(file))
+    assert world.ok("ensure", "--stand-in")["action"] == "started"  # it reads none
+    world.ok("stop")
+
+
 def test_the_same_holds_for_the_programs_of_next_js(world: World) -> None:
     (world.main / "package.json").write_text('{"dependencies": {"next": "1"}}')
     folder = world.main / "node_modules" / ".bin"

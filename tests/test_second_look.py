@@ -2,6 +2,8 @@
 
 import os
 import pwd
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +28,18 @@ def answers(monkeypatch: pytest.MonkeyPatch, name: str, *values: Any) -> list[An
     return left
 
 
+def pass_by(world: World, connections: int) -> None:
+    """Start a listener that ends after so many connections."""
+    code = (
+        f"import socket; listener = socket.create_server(('127.0.0.1', {world.port}))\n"
+        f"print('listens', flush=True)\nfor _ in range({connections}): listener.accept()"
+    )
+    words = [sys.executable, "-I", "-S", "-c", code]
+    child = world.processes.popen(words, env=world.env(), stdout=subprocess.PIPE)
+    assert child.stdout
+    assert child.stdout.readline() == b"listens\n"
+
+
 def test_a_listener_that_is_gone_at_the_second_look_is_no_stranger(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,6 +55,24 @@ def test_a_listener_that_is_still_there_at_the_second_look_is_a_stranger(
     answers(monkeypatch, "is_open", 1)
     answers(monkeypatch, "listeners", (Socket(1, "127.0.0.1", world.port, 3),))
     assert verdict.look(spec_of(world)).verdict is Verdict.FOREIGN
+
+
+def test_a_listener_that_ends_with_its_first_connection_keeps_nobody_from_starting(
+    world: World,
+) -> None:
+    """Whoever finds a port open and asks who has it may find nobody there any more."""
+    pass_by(world, 1)
+    assert world.ok("ensure")["action"] == "started"
+    assert world.ok("stop")["portFree"]
+
+
+@pytest.mark.parametrize("connections", [1, 2, 3, 4, 5])
+def test_stop_names_whoever_holds_the_port_or_says_that_it_is_free(
+    world: World, connections: int
+) -> None:
+    pass_by(world, connections)
+    done = world.ok("stop")
+    assert done["portFree"] or done["holders"], done
 
 
 def test_what_listens_only_at_the_first_look_while_ours_starts_is_no_stranger(
@@ -72,6 +104,7 @@ def test_another_users_inngest_server_is_a_stranger_and_is_named_by_its_user(
     error = world.fails("ensure", code=12)
     assert error["code"] == "port-in-use"
     assert f"user {theirs.username()}" in error["message"]
+    assert "--force" not in error["hint"]
     assert world.ok("status", code=3)["state"] == "foreign"
     assert world.ok("stop")["pidsKilled"] == []
     assert world.fails("ensure", "--force", code=12)["code"] == "port-in-use"

@@ -364,6 +364,51 @@ def test_a_word_names_a_file_in_many_ways(world: World, word: str, file: str) ->
     assert file in trust(world)["trusts"]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("inngest.yaml", ["inngest-cli"]),
+        (".corepack.env", ["pnpx", "inngest-cli"]),
+        (".env", ["bunx", "inngest-cli"]),
+        ("docker-compose.override.yml", ["docker", "compose", "up"]),
+        ("package.json", ["node", "tools/x.js"]),
+    ],
+)
+def test_what_a_program_reads_unasked_counts(world: World, name: str, words: list[str]) -> None:
+    world.install(words[0])
+    world.configure(command=words)
+    trust(world)
+    (world.main / name).write_text("{}")
+    commit(world.main, name)
+    refuses(world, name)
+
+
+@pytest.mark.parametrize(
+    ("words", "evil"),
+    [
+        (["python3", "tools/x.py"], "tools/gettext.py"),
+        (["python3", "tools/x.py"], "tools/gettext/__init__.py"),
+        (["python3", "-m", "tools.x"], "gettext.py"),
+        (["sh", "run.sh"], "tools/gettext.py"),
+        (["node", "tools/x.js"], "tools/node_modules/next/index.js"),
+    ],
+)
+def test_a_module_that_a_script_gets_in_place_of_another_counts(
+    world: World, words: list[str], evil: str
+) -> None:
+    """The script names what isn't tracked, and that asks for the other in turn."""
+    for file in ("tools/x.py", "tools/x.js"):
+        script(world.main / file, "import argparse; require('next')")
+    (world.main / "run.sh").write_text("python3 tools/x.py\n")
+    commit(world.main, "tools", "run.sh")
+    world.install(words[0])
+    world.configure(command=words)
+    trust(world)
+    script(world.main / evil)
+    commit(world.main, evil)
+    refuses(world, evil)
+
+
 def test_an_npmrc_counts_for_a_launcher_and_of_package_json_what_it_reads(world: World) -> None:
     (world.bin / "inngest-cli").unlink()
     world.install("npx")
