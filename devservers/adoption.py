@@ -19,7 +19,7 @@ def record_of(spec: ServerSpec, view: View) -> ServerRecord | None:
         return None
     listener = view.listener.process
     old = view.record
-    if old and view.verdict is Verdict.RUNNING:
+    if old and view.verdict in (Verdict.RUNNING, Verdict.UNRESPONSIVE):
         return old._replace(listener=view.listener)
     if old and old.listener and old.listener.process == listener:
         return old._replace(process=listener, listener=view.listener)
