@@ -18,7 +18,7 @@ def record_of(spec: ServerSpec, view: View) -> ServerRecord:
     assert view.listener is not None  # noqa: S101 - as it is in every view of a server that listens
     listener = view.listener.process
     old = view.record
-    if old and view.verdict is Verdict.RUNNING:
+    if old and view.verdict in (Verdict.RUNNING, Verdict.UNRESPONSIVE):
         return old._replace(listener=view.listener)
     if old and old.listener and old.listener.process == listener:
         return old._replace(process=listener, listener=view.listener)

@@ -10,7 +10,7 @@ from devservers import acceptance, hookfile
 from devservers.acceptance import Standing
 from devservers.errors import DevServerError, HooksUnusableError
 from devservers.hookfile import Hook
-from devservers.worktree import Worktree, clean_env
+from devservers.worktree import Worktree, clean_env, every
 
 EVENTS = ("post-checkout", "post-merge")
 
@@ -46,7 +46,9 @@ def install(worktree: Worktree, python: str = sys.executable) -> Hooks:
     before = status(worktree)
     for hook in before.hooks:  # all or none
         hookfile.check(hook)
-    changed = [hookfile.put_in(hook, python) for hook in before.hooks]
+    tops = [tree.root for tree in every(worktree)]
+    guarded = any(Path(python).is_relative_to(top) for top in tops)
+    changed = [hookfile.put_in(hook, python, guarded=guarded) for hook in before.hooks]
     warnings = [*_warnings(worktree, before, python)]
     warnings += [
         f"{hook.file} belongs to pre-commit and was left alone. Add the hook `inngest-ensure` to "

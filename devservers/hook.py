@@ -129,7 +129,7 @@ def _start(spec: "ServerSpec", settings: "Config", here: "Worktree") -> None:
 
 def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     """Start a detached `ensure`, unless it is clear already that it would be in vain."""
-    from devservers import launch, ports, spawn, state, trust  # noqa: PLC0415 - not if warm
+    from devservers import hookfile, launch, ports, spawn, state, trust  # noqa: PLC0415 - not if warm
 
     state.read_pid(spec.pid_file)  # raises where it can't be used, as what follows does
     doing = "is not running: it is being started"
@@ -139,7 +139,8 @@ def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
         return
     trust.require(spec)
     launch.prepare_log(spec, rotate=False)
-    argv = (sys.executable, "-P", "-m", "devservers.hook", DETACHED, "ensure", spec.name)
+    options = (*hookfile.OPTIONS, *(("-B",) if sys.flags.dont_write_bytecode else ()))
+    argv = (sys.executable, *options, "-c", hookfile.PROGRAM, DETACHED, "ensure", spec.name)
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     spawn.let_go(spawn.spawn(argv, here.root, env, spec.log_file))
     say(f"the {spec.title} {doing} in the background. Log: {spec.log_file}")

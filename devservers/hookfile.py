@@ -71,8 +71,10 @@ def check(hook: Hook) -> None:
         )
 
 
-def put_in(hook: Hook, python: str) -> bool:
+def put_in(hook: Hook, python: str, *, guarded: bool = False) -> bool:
     """Put our part in, or renew it; return whether the file was changed.
+
+    `guarded`: see block.
 
     Raises HooksUnusableError.
     """
@@ -86,13 +88,13 @@ def put_in(hook: Hook, python: str) -> bool:
         if parts := _split(text or ""):
             before, ours, after = parts
             aside = _aside(file).name if ASIDE in ours else None
-            new = before + block(hook.event, python, aside) + after
+            new = before + block(hook.event, python, aside, guarded=guarded) + after
             return (new != text or not os.access(file, os.X_OK)) and _write(file, new)
         if text is not None and _takes_a_block(file, text):
             first, _, rest = text.partition("\n")
-            return _write(file, f"{first}\n{block(hook.event, python)}{rest}")
+            return _write(file, f"{first}\n{block(hook.event, python, guarded=guarded)}{rest}")
         aside = _move_aside(file)
-        return _write(file, f"{SHEBANG}\n{block(hook.event, python, aside)}")
+        return _write(file, f"{SHEBANG}\n{block(hook.event, python, aside, guarded=guarded)}")
     except OSError as error:
         _refuse(file, f"can't be changed: {error.strerror}")
 
@@ -120,16 +122,26 @@ def take_out(hook: Hook) -> bool:
     return True
 
 
-def block(event: str, python: str, aside: str | None = None) -> str:
+def block(event: str, python: str, aside: str | None = None, *, guarded: bool = False) -> str:
     """Return our part of a hook: no word and no failure where the package is gone.
 
     With `aside` it ends as the hook of that name beside it, which then decides the exit status.
+    `guarded`: the interpreter lies in a worktree, so that a branch could put files over it.
     """
     program = shlex.quote(python)
-    lines = [
-        f"if [ -x {program} ] && {program} -P -c '{_PROGRAM}' {event} \"$@\"; then :",
-        "elif command -v devservers-hook >/dev/null 2>&1; then",
-        f'  devservers-hook {event} "$@" || :',
+    run = f"{program} {' '.join(OPTIONS)} ${{PYTHONDONTWRITEBYTECODE:+-B}} -c '{PROGRAM}'"
+    lines = _GUARD.splitlines()
+    if guarded:
+        lines.append(f"if [ -x {program} ] && ! devservers_guard {program}; then :")
+    lines += [
+        f'{"elif" if guarded else "if"} [ -x {program} ] && {run} {event} "$@"; then :',
+        "else",
+        "  devservers_hook=$(command -v devservers-hook) || :",
+        "  case $devservers_hook in",
+        '    "") false ;;',
+        '    "$PWD"/*) devservers_guard "$devservers_hook" ;;',
+        '    [!/]*) devservers_guard "$PWD/$devservers_hook" ;;',
+        f'  esac && devservers-hook {event} "$@" || :',
         "fi",
     ]
     if aside is not None:
@@ -138,13 +150,39 @@ def block(event: str, python: str, aside: str | None = None) -> str:
     return BEGIN + "\n".join(lines) + "\n" + END
 
 
-# -P: a folder devservers/ in the worktree must not hide the package. Status 3: it is not there.
-_PROGRAM = """import sys
+# Neither the folder that git runs the hook in nor PYTHONPATH: both may lead into the checkout. And
+# what a .pth file puts on sys.path may be one (a project that is installed editable), where a
+# branch brings a sitecustomize.py, or a module that Python looks for and doesn't have: so only
+# folders of packages, and where ours is. Status 3: it is not there.
+OPTIONS = ("-P", "-E", "-S")
+PROGRAM = """import os, sys, site
+sys.modules.update(sitecustomize=None, usercustomize=None)
+own = sys.path[:]
+site.main()
+own += [one for one in sys.path if os.path.exists(one + "/devservers/hook.py")][:1]
+sys.path[:] = [one for one in sys.path if one in own or one.endswith("-packages")]
 try:
     from devservers.hook import main
 except ImportError:
     sys.exit(3)
 sys.exit(main())"""
+# Environments in a worktree are ignored by git, and what is ignored git overwrites when a branch
+# tracks it. This fails, and says so, where git tracks anything in the environment that a program
+# belongs to (the folder above its own).
+_GUARD = """\
+devservers_guard() (
+  unset GIT_DIR GIT_COMMON_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX
+  folder=${1%/*/*}
+  if ! [ -e "$folder/.git" ]; then
+    cd -P "${folder%/*}/" 2>/dev/null || exit 0
+    inside=$(git rev-parse --show-prefix 2>/dev/null) || exit 0
+    [ -n "$(git ls-files -- ":(top,icase,literal)$inside${folder##*/}")" ] || exit 0
+  fi
+  echo "devservers: $1 was not run: git tracks files in $folder, so that a branch decides" \\
+    "what it does. Run \\`inv hooks.install\\` from an environment elsewhere." >&2
+  exit 1
+)
+"""
 
 
 def _place(hook: Hook) -> tuple[Path, str | None]:

@@ -65,7 +65,7 @@ def detached(world: World) -> list[psutil.Process]:
     found = []
     for process in world.processes.carrying("HOME", str(world.folder / "home")):
         with contextlib.suppress(psutil.Error):
-            if "devservers.hook" in process.cmdline():
+            if "--detached" in process.cmdline():
                 found.append(process)
     return found
 

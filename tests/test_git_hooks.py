@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from devservers import githooks, hookfile, worktree
 from devservers.errors import HooksUnusableError
 from hooking import detached, put_hook, run_git, settle
 from support import World, accepts, git, make_repository, until
+
+REPOSITORY = Path(githooks.__file__).parents[1]
 
 BOTH = ("post-checkout", "post-merge")
 SH = "#!/bin/sh\n"
@@ -298,8 +301,8 @@ def test_is_silent_where_nothing_is_left_to_call(world: World) -> None:
 
 
 def test_is_silent_where_the_package_is_gone(world: World) -> None:
-    put_hook(world.folder / "it's" / "python", f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
-    done = _run_block(world, str(world.folder / "it's" / "python"))
+    venv.create(world.folder / "it's")
+    done = _run_block(world, str(world.folder / "it's" / "bin" / "python"))
     assert (done.stdout, done.stderr) == ("after\n", "")
 
 
@@ -308,6 +311,84 @@ def test_warns_of_an_interpreter_that_goes_with_its_worktree(world: World) -> No
     (warning,) = githooks.install(worktree.find(world.a), own).warnings
     assert own in warning
     assert githooks.install(worktree.find(world.main), own).warnings == ()
+
+
+# A stranger's branch
+
+
+PWNED = 'open({!r}, "a").close()\n'
+# What Python imports by itself, and what it looks for, on other systems only.
+UNASKED = ("sitecustomize", "usercustomize", "encodings", "nt", "_winapi", "msvcrt", "org", "json")
+
+
+def _environment(folder: Path, *more: Path) -> Path:
+    """Make an environment with what ours has, and more folders; return its Python."""
+    venv.create(folder)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    paths = [one for one in sys.path if one.endswith("-packages")]
+    (packages / "ours.pth").write_text("\n".join([*paths, str(REPOSITORY), *map(str, more)]))
+    return folder / "bin" / "python"
+
+
+def _install(world: World, python: Path) -> None:
+    done = world.run("-m", "devservers", "hooks.install", program=python, env=_git_env())
+    assert done.code == 0, done
+
+
+def _bring(world: World, *files: Path, text: str) -> Path:
+    """Commit files on a branch `evil` that isn't checked out; return what they would leave."""
+    quiet = ("-c", "core.hooksPath=/dev/null", "checkout", "-q")
+    git(*quiet, "-b", "evil", cwd=world.b)
+    left = world.folder / "pwned"
+    for file in files:
+        (world.b / file).parent.mkdir(parents=True, exist_ok=True)
+        (world.b / file).write_text(text.format(str(left)))
+        (world.b / file).chmod(0o755)
+        git("add", "-f", file, cwd=world.b)
+    git("commit", "-q", "--no-verify", "-m", "Evil", cwd=world.b)
+    git(*quiet, "b", cwd=world.b)
+    return left
+
+
+def test_no_branch_decides_what_the_environment_in_the_worktree_does(world: World) -> None:
+    """Git overwrites what is ignored: the environment's packages, and its Python itself."""
+    python = _environment(world.main / ".venv")
+    (world.main / ".gitignore").write_text("/.venv/\n")
+    _install(world, python)
+    (packages,) = (world.main / ".venv").glob("lib/python*/site-packages")
+    inside = packages.relative_to(world.main) / "sitecustomize.py"
+    left = _bring(world, inside, text=PWNED)
+    done = run_git(world, "checkout", "evil", cwd=world.main)
+    # The hook of every worktree calls that Python.
+    for again in (done, run_git(world, "checkout", "-b", "new", cwd=world.a)):
+        assert (again.code, left.exists()) == (0, False), again
+        assert f"git tracks files in {world.main / '.venv'}" in again.err
+    done = run_git(world, "checkout", "-", cwd=world.main)
+    assert "being started" in done.err, done
+    settle(world)
+    world.ok("stop")
+
+
+def test_no_branch_decides_what_an_editable_environment_imports(world: World) -> None:
+    """A project installed editable is on sys.path; PYTHONPATH often names the working directory."""
+    _install(world, _environment(world.folder / "venv", world.main))
+    names = [Path(f"{name}.py") for name in UNASKED]
+    left = _bring(world, *names, text=PWNED)
+    done = run_git(world, "checkout", "evil", cwd=world.main, env={"PYTHONPATH": "."})
+    assert "being started" in done.err, done
+    settle(world)  # what the hook left to do the work imports nothing else
+    assert not left.exists()
+    assert world.ok("status", cwd=world.a)["running"]
+    world.ok("stop", cwd=world.a)
+
+
+def test_calls_no_hook_on_the_path_that_a_branch_brought(world: World) -> None:
+    left = _bring(world, Path("bin/devservers-hook"), text="#!/bin/sh\ntouch {}\n")
+    git("checkout", "-q", "evil", cwd=world.a)
+    for path in (f"{world.a}/bin", "bin", "./bin"):
+        done = _run_block(world, "/gone/python", PATH=f"{path}:/usr/bin:/bin")
+        assert (done.stdout, left.exists()) == ("after\n", False), done
+        assert "git tracks files" in done.stderr
 
 
 # Failures

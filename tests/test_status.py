@@ -61,6 +61,16 @@ def test_people_get_a_few_plain_lines_and_the_next_step(world: World) -> None:
     assert len(done.out.splitlines()) < 8
 
 
+def test_a_server_that_has_not_answered_yet_is_no_stranger(world: World) -> None:
+    world.behave("mute")
+    started = world.ok("ensure", "--no-wait")
+    until(lambda: accepts(world.port))
+    done = world.ok("status", code=4)
+    assert (done["state"], done["adopted"], done["pid"]) == ("unresponsive", False, started["pid"])
+    assert (done["worktree"], done["watching"]) == (str(world.main), world.apps)
+    world.ok("stop")
+
+
 def test_a_server_that_does_not_answer_is_unresponsive_within_two_seconds(running: World) -> None:
     psutil.Process(running.started["pid"]).suspend()
     began = time.monotonic()

@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 from timing import Case
 
+from devservers import hookfile
 from hooking import detached
 from support import STAND_IN, World, accepts, until
 
 BIN = Path(sys.executable).parent
 SHELL = Path(__file__).with_name("shell")
-HOOK_CODE = "from devservers.hook import main; main()"
 EMPTY_TASKS = "from invoke.tasks import task\n\n@task\ndef empty(c):\n    pass\n"
 
 
@@ -50,7 +50,8 @@ class Scene:
 
     def hook(self, name: str, **more: object) -> Case:
         """Return the hook as git's own hook calls it."""
-        words = (sys.executable, "-P", "-c", HOOK_CODE, "post-checkout", "0", "1", "1")
+        code = ("-c", hookfile.PROGRAM)
+        words = (sys.executable, *hookfile.OPTIONS, *code, "post-checkout", "0", "1", "1")
         return self.case(name, *words, **more)
 
     def floors(self) -> list[Case]:
