@@ -10,6 +10,7 @@ import pytest
 
 from support import DEVSERVERS, INV, World, heed_interrupts, until
 
+pytestmark = pytest.mark.usefixtures("real_inv")
 
 WARM = pytest.mark.parametrize(
     "words",

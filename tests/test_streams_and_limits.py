@@ -8,6 +8,8 @@ import pytest
 
 from support import DEVSERVERS, INV, World, accepts, heed_interrupts, quickly, until
 
+pytestmark = pytest.mark.usefixtures("real_inv")
+
 
 def run_with(world: World, redirection: str, *words: str) -> "subprocess.CompletedProcess[str]":
     """Run `inv` with these words through a shell that redirects its streams."""
