@@ -68,7 +68,7 @@ def until(condition: Callable[[], T], timeout: float = PATIENCE) -> T:
     return value
 
 
-def quickly(limit: float, act: Callable[[], T], tries: int = 3) -> T:
+def quickly(limit: float, act: Callable[[], T], tries: int = 5) -> T:
     """Return what `act` does, which must take less than `limit` seconds, in one of a few tries.
 
     What waits too long does so each time; a busy machine may, once.

@@ -8,8 +8,6 @@ import pytest
 
 from support import DEVSERVERS, INV, World, accepts, heed_interrupts, quickly, until
 
-pytestmark = pytest.mark.usefixtures("real_inv")
-
 
 def run_with(world: World, redirection: str, *words: str) -> "subprocess.CompletedProcess[str]":
     """Run `inv` with these words through a shell that redirects its streams."""
@@ -125,7 +123,7 @@ def test_a_log_that_is_no_file_holds_nobody_up(world: World, kind: str, task: st
 
 def test_a_terminated_caller_undoes_its_start(world: World) -> None:
     world.behave("hidden", "hang")
-    caller = world.start("inngest.ensure")
+    caller = world.start("inngest.ensure", real=True)
     until(world.pid_file.exists)
     caller.send_signal(signal.SIGTERM)
     assert world.result(caller).code == 143
@@ -175,6 +173,6 @@ def test_another_address_of_this_machine_is_asked_too(world: World) -> None:
     world.leaves_server = True
     world.behave(host="127.0.0.5")
     world.ok("ensure")
-    status = world.ok("status")
+    status = until(lambda: (found := world.ok("status"))["version"] and found)
     assert status["version"].startswith("1.45.1")
     assert status["missing"] == []
