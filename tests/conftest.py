@@ -1,12 +1,14 @@
 """Fixtures: a world of its own for each test, with nothing left of it afterwards."""
 
 import compileall
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import devservers
+import forking
 from support import World, claimed_ports, make_repository
 
 
@@ -14,6 +16,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Compile the package once: `inv` would do so on every call, since it writes no bytecode."""
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(Path(devservers.__file__).parent, quiet=1)
+    World.forks = not os.environ.get("DEVSERVERS_REAL_INV")
+
+
+def pytest_unconfigure() -> None:
+    """End what the calls of `inv` were forked from."""
+    forking.end()
+
+
+@pytest.fixture
+def real_inv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each call of `inv` be a new process, where that is what a test is about."""
+    monkeypatch.setattr(World, "forks", False)
 
 
 @pytest.fixture(scope="session")

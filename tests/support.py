@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -13,12 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import psutil
 
+import forking
+from forking import INV
+
 T = TypeVar("T")
-INV = Path(sys.executable).with_name("inv")
 DEVSERVERS = INV.with_name("devservers")
 FAKE_CLI = Path(__file__).with_name("fake_cli.py")
 FAKE_APP = Path(__file__).with_name("fake_app.py")
@@ -65,6 +68,25 @@ def until(condition: Callable[[], T], timeout: float = PATIENCE) -> T:
     return value
 
 
+def quickly(limit: float, act: Callable[[], T], tries: int = 5) -> T:
+    """Return what `act` does, which must take less than `limit` seconds, in one of a few tries.
+
+    What waits too long does so each time; a busy machine may, once.
+    """
+    for _ in range(tries):
+        began = time.monotonic()
+        value = act()
+        took = time.monotonic() - began
+        if took < limit:
+            return value
+    raise AssertionError(f"took {took:.1f} s, not less than {limit}")
+
+
+def heed_interrupts() -> None:
+    """Let a new process heed SIGINT, in a `preexec_fn`: a shell's background job ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def accepts(port: int, address: str = "127.0.0.1") -> bool:
     """Return whether something takes connections there."""
     with contextlib.suppress(OSError):
@@ -102,7 +124,7 @@ class Processes:
     def __init__(self, mark: str) -> None:
         self.mark = mark
         self.marks = [(TEST_MARK, mark)]
-        self.spawned: list[subprocess.Popen[bytes]] = []
+        self.spawned: list[subprocess.Popen[bytes] | forking.Child] = []
 
     def popen(self, words: list[str], **options: Any) -> "subprocess.Popen[bytes]":
         """Start a process that is ended with the test at the latest."""
@@ -122,6 +144,9 @@ class Processes:
     def end(self) -> list[str]:
         """End all of them, by identity; return what those were that nobody had spawned here."""
         own = {child.pid for child in self.spawned}
+        for child in self.spawned:  # before what they would start meanwhile
+            if child.poll() is None:
+                child.kill()
         strays: dict[psutil.Process, str] = {}
         for _ in range(5):  # whoever is killed may have forked just before
             found = [one for name, value in self.marks for one in self.carrying(name, value)]
@@ -133,8 +158,6 @@ class Processes:
                 break
             until(lambda found=found: not any(map(is_alive, found)))
         for child in self.spawned:
-            if child.poll() is None:
-                child.kill()
             child.wait(PATIENCE)
             for stream in (child.stdin, child.stdout, child.stderr):
                 if stream:
@@ -179,6 +202,8 @@ def make_repository(folder: Path) -> Path:
 
 class World:
     """A scratch repository with two linked worktrees, its configuration, and the command."""
+
+    forks: ClassVar[bool] = False  # whether a call of `inv` may be a fork (see `forking`)
 
     def __init__(self, folder: Path, port: int, repository: Path) -> None:
         self.folder = folder
@@ -271,14 +296,25 @@ class World:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         program: Path = INV,
+        real: bool = False,
         **options: Any,
-    ) -> "subprocess.Popen[bytes]":
-        """Start `inv` with these words in a folder (the main worktree), as a shell would."""
+    ) -> "subprocess.Popen[bytes] | forking.Child":
+        """Start `inv` with these words in a folder (the main worktree), as a shell would.
+
+        It may be a fork of what has imported all that it would, but for `real` ones, and where
+        `options`, those of Popen, ask for something.
+        """
         here = cwd or self.main
+        whole = self.env(env, here)
+        odd = real or options or program != INV
+        if self.forks and not odd and forking.serves(whole):
+            child = forking.server().call([str(INV), *words], here, whole)
+            self.processes.spawned.append(child)
+            return child
         return self.processes.popen(
             [str(program), *words],
             cwd=here,
-            env=self.env(env, here),
+            env=whole,
             **{
                 "stdin": subprocess.DEVNULL,
                 "stdout": subprocess.PIPE,
@@ -288,7 +324,7 @@ class World:
         )
 
     @staticmethod
-    def result(child: "subprocess.Popen[bytes]", timeout: float = PATIENCE) -> Ran:
+    def result(child: "subprocess.Popen[bytes] | forking.Child", timeout: float = PATIENCE) -> Ran:
         """Wait for a command; its pipes must close with it, whatever it left running."""
         out, err = child.communicate(timeout=timeout)
         return Ran(child.returncode, out.decode(), err.decode())

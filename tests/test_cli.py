@@ -8,7 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support import DEVSERVERS, INV, World, until
+from support import DEVSERVERS, INV, World, heed_interrupts, until
+
+pytestmark = pytest.mark.usefixtures("real_inv")
 
 WARM = pytest.mark.parametrize(
     "words",
@@ -95,7 +97,7 @@ def test_closed_pipes_and_interrupts_are_as_with_inv(running: World) -> None:
     process = psutil.Process(running.started["listenerPid"])
     process.suspend()
     try:
-        child = running.start("inngest.ensure", program=DEVSERVERS)
+        child = running.start("inngest.ensure", program=DEVSERVERS, preexec_fn=heed_interrupts)
         until(lambda: child.poll() is not None or psutil.Process(child.pid).net_connections())
         child.send_signal(signal.SIGINT)
         done = running.result(child)

@@ -11,7 +11,10 @@ from typing import Any
 import psutil
 import pytest
 
-from support import DEVSERVERS, INV, World, accepts, git, is_alive, until
+from support import DEVSERVERS, INV, World, accepts, git, heed_interrupts, is_alive, until
+
+pytestmark = pytest.mark.usefixtures("real_inv")
+INTERRUPTIBLE: dict[str, Any] = {"start_new_session": True, "preexec_fn": heed_interrupts}
 
 
 def dumped(world: World, *words: str, **options: Any) -> Any:
@@ -105,7 +108,7 @@ def test_it_survives_the_closing_of_its_callers_terminal(world: World) -> None:
 
 
 def test_interrupting_its_caller_does_not_reach_it(running: World) -> None:
-    caller = running.start("inngest.logs", "--follow", start_new_session=True)
+    caller = running.start("inngest.logs", "--follow", **INTERRUPTIBLE)
     assert caller.stdout
     caller.stdout.read(1)
     os.killpg(caller.pid, signal.SIGINT)
@@ -116,7 +119,7 @@ def test_interrupting_its_caller_does_not_reach_it(running: World) -> None:
 @pytest.mark.parametrize("behaviour", ["hang", "mute"])
 def test_an_interrupted_wait_leaves_nothing(world: World, behaviour: str) -> None:
     world.behave("hidden", behaviour)
-    caller = world.start("inngest.ensure", "--json", start_new_session=True)
+    caller = world.start("inngest.ensure", "--json", **INTERRUPTIBLE)
     until(lambda: len(world.servers()) == 3 and world.pid_file.exists())
     os.killpg(caller.pid, signal.SIGINT)  # the terminal's ^C goes to the whole foreground
     done = world.result(caller)
@@ -130,7 +133,7 @@ def test_an_interrupted_wait_for_another_callers_server_leaves_that_alone(world:
     gate = world.folder / "gate"
     world.behave(f"gate={gate}")
     pid = world.ok("ensure", "--no-wait")["pid"]
-    waiting = world.start("inngest.ensure", start_new_session=True)
+    waiting = world.start("inngest.ensure", **INTERRUPTIBLE)
     with pytest.raises(subprocess.TimeoutExpired):
         waiting.wait(0.6)
     os.killpg(waiting.pid, signal.SIGINT)

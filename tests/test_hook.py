@@ -22,7 +22,7 @@ from hooking import (
     settle,
     warm,
 )
-from support import World, accepts, git, is_alive, make_repository, until
+from support import World, accepts, git, heed_interrupts, is_alive, make_repository, until
 
 EVENTS = (BRANCH, ("post-merge", "0"), ("post-merge",), ("ensure",), ("post-checkout",))
 DEAR = {
@@ -302,7 +302,7 @@ def test_interrupting_a_wait_is_no_failure(world: World) -> None:
     gate = world.folder / "gate"
     world.behave(f"gate={gate}")
     accept(world)
-    child = world.start("--wait", "ensure", program=HOOK)
+    child = world.start("--wait", "ensure", program=HOOK, preexec_fn=heed_interrupts)
     until(gate.with_name("gate.waiting").exists)
     child.send_signal(signal.SIGINT)
     done = world.result(child)

@@ -25,7 +25,7 @@ def converges(world: World) -> None:
 @pytest.mark.parametrize("point", range(POINTS))
 def test_a_killed_ensure_is_made_good_by_the_next(world: World, point: int) -> None:
     world.behave("hidden")
-    caller = world.start("inngest.ensure")
+    caller = world.start("inngest.ensure", real=True)
     time.sleep(COLD_START * (point + 1) / POINTS)
     caller.kill()
     caller.wait()
@@ -46,7 +46,7 @@ def test_a_caller_killed_right_after_a_step_is_made_good_by_the_next(
     world: World, moment: str
 ) -> None:
     world.behave("hidden")
-    caller = world.start("inngest.ensure")
+    caller = world.start("inngest.ensure", real=True)
     deadline = time.monotonic() + 20
     while not MOMENTS[moment](world):
         assert time.monotonic() < deadline
@@ -59,7 +59,7 @@ def test_a_caller_killed_right_after_a_step_is_made_good_by_the_next(
 def test_a_killed_stop_is_completed_by_the_next(world: World, fraction: float) -> None:
     world.behave("hidden")
     world.ok("ensure")
-    caller = world.start("inngest.stop")
+    caller = world.start("inngest.stop", real=True)
     time.sleep(COLD_START * fraction)
     caller.kill()
     caller.wait()
@@ -71,7 +71,7 @@ def test_a_killed_restart_is_made_good_by_the_next_ensure(world: World) -> None:
     world.behave("hidden")
     world.ok("ensure")
     before = set(world.servers())
-    caller = world.start("inngest.restart")
+    caller = world.start("inngest.restart", real=True)
     until(lambda: not before & set(world.servers()))
     caller.kill()
     caller.wait()
@@ -80,7 +80,7 @@ def test_a_killed_restart_is_made_good_by_the_next_ensure(world: World) -> None:
 
 def test_stop_ends_what_a_killed_caller_had_started(world: World) -> None:
     world.behave("hidden", "hang")
-    caller = world.start("inngest.ensure")
+    caller = world.start("inngest.ensure", real=True)
     until(world.servers)
     caller.kill()
     caller.wait()

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support import INV, World, until
+from support import INV, World, heed_interrupts, until
 
 GIGABYTE = 1 << 30
 
@@ -128,7 +128,7 @@ def test_a_reader_that_goes_away_is_no_failure(world: World) -> None:
 
 def test_follow_prints_what_comes_also_across_a_rotation_until_interrupted(world: World) -> None:
     world.log.write_text("old 1\nold 2\n")
-    child = world.start("inngest.logs", "--follow", "--lines=1")
+    child = world.start("inngest.logs", "--follow", "--lines=1", preexec_fn=heed_interrupts)
     assert child.stdout
     os.set_blocking(child.stdout.fileno(), False)
     seen = b""
@@ -159,7 +159,7 @@ def test_each_follow_of_a_command_is_ended_by_an_interrupt_of_its_own(world: Wor
     world.log.write_text("line\n")
     child = world.start(
         *("inngest.logs", "--follow", "inngest.status", "--json"),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_interrupts,
     )
     assert child.stdout
     assert child.stdout.readline() == b"line\n"
@@ -169,7 +169,7 @@ def test_each_follow_of_a_command_is_ended_by_an_interrupt_of_its_own(world: Wor
 
 
 def test_follow_waits_for_a_log_that_is_not_there_yet(world: World) -> None:
-    child = world.start("inngest.logs", "--follow")
+    child = world.start("inngest.logs", "--follow", preexec_fn=heed_interrupts)
     time.sleep(0.3)  # nothing can be awaited: it must just go on
     assert child.poll() is None
     world.log.write_text("at last\n")

@@ -13,7 +13,7 @@ import pytest
 from installing import ROOT, registry_env
 from support import World
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("real_inv")]
 SOURCES = {str(file.relative_to(ROOT)) for file in (ROOT / "devservers").rglob("*.py")}
 SCRIPTS = ("inv", "devservers", "devservers-hook")
 

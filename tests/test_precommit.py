@@ -14,6 +14,7 @@ from support import Ran, World
 
 PRE_COMMIT = Path(sys.executable).with_name("pre-commit")
 pytestmark = [
+    pytest.mark.usefixtures("real_inv"),
     pytest.mark.slow,
     pytest.mark.timeout(300),
     pytest.mark.skipif(not PRE_COMMIT.exists(), reason="pre-commit is not installed here"),

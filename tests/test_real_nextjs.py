@@ -15,7 +15,7 @@ from next_support import NextWorld, next_world, wait_for_lock
 from real_support import installed, make_real
 from support import accepts, is_alive, until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900), pytest.mark.usefixtures("real_inv")]
 SLOW = 120.0  # seconds
 
 

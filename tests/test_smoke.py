@@ -13,7 +13,7 @@ from installing import ROOT, registry_env
 from support import World, accepts
 
 yaml = pytest.importorskip("yaml")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("real_inv")]
 
 
 def recipes() -> list[Any]:

@@ -6,6 +6,8 @@ import pytest
 
 from torture.campaign import run
 
+pytestmark = pytest.mark.usefixtures("real_inv")
+
 SOME = random.SystemRandom().randrange(1, 1_000_000)
 
 
