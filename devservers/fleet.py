@@ -190,7 +190,8 @@ def _served_ports(settings: Config) -> frozenset[int] | None:
 
     The list is the server's own, and an app that stopped a moment ago may be in it still.
     """
-    rows = inngest_api.of(settings.inngest).apps() if settings.inngest.enabled else None
+    api = inngest_api.of(settings.inngest)._replace(timeout=PATIENCE)
+    rows = api.apps() if settings.inngest.enabled else None
     return None if rows is None else frozenset(port_of(row.url) for row in rows if row.served)
 
 

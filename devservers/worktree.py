@@ -7,10 +7,15 @@ call, and inside hooks `GIT_DIR` would make git answer for another repository, w
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from devservers import ownership, untrusted_files
 from devservers.errors import ConfigInvalidError, UsageError
+
+if TYPE_CHECKING:
+    import subprocess
+
+GIT_TIMEOUT = 20.0  # seconds for one question to git
 
 
 class Worktree(NamedTuple):
@@ -144,17 +149,8 @@ def commits(here: Worktree) -> dict[Path, str]:
 
 def is_ignored(here: Worktree, name: str) -> bool:
     """Return whether git ignores that file; outside git, and where git can't tell, it is."""
-    import subprocess  # noqa: PLC0415 - rarely needed
-
-    if here.git_dir is None:
-        return True
-    command = ["git", "check-ignore", "-q", "--", name]
-    env = clean_env(os.environ)  # in a hook, GIT_DIR names another worktree
-    try:
-        done = subprocess.run(command, cwd=here.root, env=env, check=False, capture_output=True)  # noqa: S603
-    except OSError:
-        return True
-    return done.returncode != 1
+    done = None if here.git_dir is None else _run(here.root, "check-ignore", "-q", "--", name)
+    return done is None or done.returncode != 1
 
 
 def git(folder: Path, *words: str) -> str:
@@ -162,16 +158,28 @@ def git(folder: Path, *words: str) -> str:
 
     Empty where there is no git, or where it fails.
     """
+    done = _run(folder, *words)
+    return os.fsdecode(done.stdout) if done and done.returncode == 0 else ""
+
+
+def _run(folder: Path, *words: str) -> "subprocess.CompletedProcess[bytes] | None":
+    """Run git in `folder`; None where there is none, or where it takes longer than GIT_TIMEOUT."""
     import subprocess  # noqa: PLC0415 - rarely needed
 
-    env = clean_env(os.environ)
+    program = ownership.program("git") or "git"  # not one that lies in `folder` itself
+    env = clean_env(os.environ)  # in a hook, GIT_DIR names another worktree
     try:
-        program = ownership.program("git") or "git"  # not one that lies in `folder` itself
-        command = [program, *words]
-        done = subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return os.fsdecode(done.stdout)
+        return subprocess.run(  # noqa: S603 - words of our own
+            [program, *words],
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=GIT_TIMEOUT,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
 
 
 def clean_env(env: Mapping[str, str]) -> dict[str, str]:
