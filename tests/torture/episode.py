@@ -301,6 +301,9 @@ class Episode:
         for process in {*self.by_hand} - {*outside.listeners(self.world)}:
             with contextlib.suppress(psutil.NoSuchProcess):  # it went to another port
                 process.kill()
+        for process in self.by_hand:
+            with contextlib.suppress(psutil.NoSuchProcess):  # frozen, it can't say what it is
+                process.resume()
         self.world.behave()
         done = self.now("ensure", timeout=5 if self.rough else 30)
         if done.code == 14:
