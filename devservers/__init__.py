@@ -1,6 +1,7 @@
 """Development servers for people and agents who work in many git worktrees at once.
 
-from devservers import config, inngest, server, worktree
+from devservers import config, inngest, worktree
+from devservers.lifecycle import server
 
 here = worktree.find()
 spec = inngest.spec(config.load(here.root, here.main), here)
@@ -10,9 +11,9 @@ print(server.ensure(spec).url)
 TYPE_CHECKING = False  # typing's own costs as much as all of Python's start, also on each checkout
 if TYPE_CHECKING:
     from devservers.errors import DevServerError
-    from devservers.report import status
-    from devservers.result import Ensured, LogFile, Status, Stopped
-    from devservers.server import ensure, restart, stop
+    from devservers.lifecycle.result import Ensured, LogFile, Status, Stopped
+    from devservers.lifecycle.server import ensure, restart, stop
+    from devservers.lifecycle.status import status
     from devservers.spec import ServerSpec
 
 __all__ = [
@@ -31,10 +32,10 @@ __all__ = [
 _HOMES = {
     "DevServerError": "errors",
     "ServerSpec": "spec",
-    "ensure": "server",
-    "restart": "server",
-    "status": "report",
-    "stop": "server",
+    "ensure": "lifecycle.server",
+    "restart": "lifecycle.server",
+    "status": "lifecycle.status",
+    "stop": "lifecycle.server",
 }
 
 
@@ -44,4 +45,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - only where a name is used
 
-    return getattr(import_module(f"devservers.{_HOMES.get(name, 'result')}"), name)
+    return getattr(import_module(f"devservers.{_HOMES.get(name, 'lifecycle.result')}"), name)

@@ -2,9 +2,11 @@
 
 import sys
 
-from devservers import config, inngest, printing, rendering, report, verdict, worktree
+from devservers import config, console, inngest, worktree
 from devservers.errors import DevServerError
-from devservers.rendering import Rendered
+from devservers.lifecycle import status, verdict
+from devservers.rendering import servers
+from devservers.rendering.servers import Rendered
 
 ENSURE = frozenset({"inngest.ensure", "inngest.start"})
 SIMPLE = frozenset({"--json", "--quiet"})
@@ -12,13 +14,13 @@ SIMPLE = frozenset({"--json", "--quiet"})
 
 def main() -> None:
     """Run the tasks named on the command line; leave with their exit status."""
-    sys.excepthook = printing.excepthook
+    sys.excepthook = console.excepthook
     task, *flags = sys.argv[1:] or [""]
     if task in ENSURE and SIMPLE.issuperset(flags):
         rendered = _glance()
         if rendered is not None:
             as_json, quiet = "--json" in flags, "--quiet" in flags
-            sys.exit(printing.answer(lambda: rendered, as_json=as_json, quiet=quiet))
+            sys.exit(console.answer(lambda: rendered, as_json=as_json, quiet=quiet))
     _run_invoke()
 
 
@@ -35,11 +37,11 @@ def _glance() -> Rendered | None:
     except DevServerError:
         return None
     except KeyboardInterrupt:
-        sys.exit(printing.INTERRUPTED)
+        sys.exit(console.INTERRUPTED)
     if record is None:
         return None
-    done = report.answer(spec, "already-running", record)
-    return rendering.ensured(done, spec.title, spec.name, watches=True)
+    done = status.answer(spec, "already-running", record)
+    return servers.ensured(done, spec.title, spec.name, watches=True)
 
 
 def _run_invoke() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from devservers import checks, ownership, untrusted_files
+from devservers import config_checks
 from devservers.errors import ConfigInvalidError
+from devservers.system import ownership, untrusted_files
 
 RELATIVE_PATH = Path(".claude/plugins/workspace-dev-servers/config.json")
 LARGEST = 1 << 20  # bytes
@@ -139,7 +140,7 @@ def _section(file: Path, name: str, data: object) -> dict[str, Any]:
             continue  # null stands for "not set" where the default is none
         try:
             values[field] = _CHECKS[f"{name}.{key}"](value)
-        except checks.NotAllowedError as error:
+        except config_checks.NotAllowedError as error:
             allowed, *fault = error.args
             _reject(file, f"{name}.{key} is {_shown(fault[0] if fault else value)}; {allowed}")
     return values
@@ -185,18 +186,18 @@ _SECTIONS: dict[str, Any] = {
     "worktree": WorktreeConfig,
 }
 _CHECKS: dict[str, Callable[[Any], object]] = {
-    "nextjs.ports": checks.ports,
-    "nextjs.turbopack": checks.flag,
-    "nextjs.hostname": checks.host,
-    "nextjs.command": checks.command,
-    "inngest.enabled": checks.flag,
-    "inngest.port": checks.port,
-    "inngest.pidFile": checks.path,
-    "inngest.logFile": checks.path,
-    "inngest.logMaxBytes": checks.size,
-    "inngest.command": checks.command,
-    "inngest.args": checks.args,
-    "inngest.path": checks.url_path,
-    "inngest.host": checks.host,
-    "worktree.portCacheFile": checks.file_name,
+    "nextjs.ports": config_checks.ports,
+    "nextjs.turbopack": config_checks.flag,
+    "nextjs.hostname": config_checks.host,
+    "nextjs.command": config_checks.command,
+    "inngest.enabled": config_checks.flag,
+    "inngest.port": config_checks.port,
+    "inngest.pidFile": config_checks.path,
+    "inngest.logFile": config_checks.path,
+    "inngest.logMaxBytes": config_checks.size,
+    "inngest.command": config_checks.command,
+    "inngest.args": config_checks.args,
+    "inngest.path": config_checks.url_path,
+    "inngest.host": config_checks.host,
+    "worktree.portCacheFile": config_checks.file_name,
 }

@@ -72,11 +72,11 @@ def _run(words: list[str]) -> None:
     except FileNotFoundError:
         say("the working directory is gone: change into one that exists, and try again.")
         return
-    from devservers import receipt  # noqa: PLC0415 - not for a checkout of files
+    from devservers.githooks import warm_proof  # noqa: PLC0415 - not for a checkout of files
 
     both = ("inngest", "nextjs") if "--nextjs" in options else ("inngest",)
     for name in rest if event == "ensure" and rest else both:
-        if not receipt.is_good(folder, name):
+        if not warm_proof.is_good(folder, name):
             try:
                 _ensure(name, folder, options)
             except Exception as error:  # noqa: BLE001 - trouble with one is none with the other
@@ -84,11 +84,13 @@ def _run(words: list[str]) -> None:
 
 
 def _ensure(name: str, folder: str, options: set[str]) -> None:
-    from devservers import config, inngest, nextjs, receipt, state, verdict, worktree  # noqa: PLC0415
+    from devservers import config, inngest, nextjs, worktree  # noqa: PLC0415
+    from devservers.githooks import warm_proof  # noqa: PLC0415
+    from devservers.lifecycle import state, verdict  # noqa: PLC0415
 
     here = worktree.find()
     rules = (config.__file__, inngest.__file__)  # another release may want something else
-    inputs = receipt.sign([*rules, *map(str, config.candidates(here.root, here.main))])
+    inputs = warm_proof.sign([*rules, *map(str, config.candidates(here.root, here.main))])
     settings = config.load(here.root, here.main)
     if name == "inngest":
         if not settings.inngest.enabled:
@@ -96,11 +98,11 @@ def _ensure(name: str, folder: str, options: set[str]) -> None:
         spec = inngest.spec(settings, here)
     else:
         spec = nextjs.spec(settings, here, claim=False)  # a port is claimed by who starts it
-    inputs += receipt.sign([str(spec.pid_file), str(state.record_file(spec.pid_file))])
+    inputs += warm_proof.sign([str(spec.pid_file), str(state.record_file(spec.pid_file))])
     record = verdict.glance(spec)
     if record is not None:
         if here.git_dir and str(here.root) == folder:
-            receipt.write(str(here.git_dir), folder, spec, record, inputs)
+            warm_proof.write(str(here.git_dir), folder, spec, record, inputs)
         return
     try:
         if options & {"--wait", DETACHED}:
@@ -119,28 +121,33 @@ def _ensure(name: str, folder: str, options: set[str]) -> None:
 
 def _start(spec: "ServerSpec", settings: "Config", here: "Worktree") -> None:
     """Ensure the server, and wait for it, if all that it executes was accepted."""
-    from devservers import nextjs, server, trust  # noqa: PLC0415 - not for a warm call
+    from devservers import nextjs  # noqa: PLC0415 - not for a warm call
+    from devservers.lifecycle import server  # noqa: PLC0415 - not for a warm call
+    from devservers.trust import gate  # noqa: PLC0415 - not for a warm call
 
-    trust.require(spec)  # before anything is written; and once more right before it is executed
+    gate.require(spec)  # before anything is written; and once more right before it is executed
     if spec.name == "nextjs":
         spec = nextjs.spec(settings, here)
-    server.ensure(trust.by_hook(spec), timeout=PATIENCE[spec.name])
+    server.ensure(gate.by_hook(spec), timeout=PATIENCE[spec.name])
 
 
 def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     """Start a detached `ensure`, unless it is clear already that it would be in vain."""
-    from devservers import hookfile, launch, ports, spawn, state, trust  # noqa: PLC0415 - not if warm
+    from devservers.githooks import file as githooks_file  # noqa: PLC0415 - not if warm
+    from devservers.lifecycle import launch, state  # noqa: PLC0415 - not if warm
+    from devservers.system import sockets, spawn  # noqa: PLC0415 - not if warm
+    from devservers.trust import gate  # noqa: PLC0415 - not if warm
 
     state.read_pid(spec.pid_file)  # raises where it can't be used, as what follows does
     doing = "is not running: it is being started"
-    if ports.is_open(spec.port, spec.host):
+    if sockets.is_open(spec.port, spec.host):
         doing = _look_at_holder(spec)
     if not doing:
         return
-    trust.require(spec)
+    gate.require(spec)
     launch.prepare_log(spec, rotate=False)
-    options = (*hookfile.OPTIONS, *(("-B",) if sys.flags.dont_write_bytecode else ()))
-    argv = (sys.executable, *options, "-c", hookfile.PROGRAM, DETACHED, "ensure", spec.name)
+    options = (*githooks_file.OPTIONS, *(("-B",) if sys.flags.dont_write_bytecode else ()))
+    argv = (sys.executable, *options, "-c", githooks_file.PROGRAM, DETACHED, "ensure", spec.name)
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     spawn.let_go(spawn.spawn(argv, here.root, env, spec.log_file))
     say(f"the {spec.title} {doing} in the background. Log: {spec.log_file}")
@@ -148,12 +155,12 @@ def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
 
 def _look_at_holder(spec: "ServerSpec") -> str:
     """Return what is to be done about whoever has the port; empty if nothing can be. Says so."""
-    from devservers import trouble  # noqa: PLC0415 - only where the port is taken
-    from devservers.verdict import Verdict, look  # noqa: PLC0415
+    from devservers.lifecycle import failures  # noqa: PLC0415 - only where the port is taken
+    from devservers.lifecycle.verdict import Verdict, look  # noqa: PLC0415
 
     view = look(spec)
     if view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT):
-        raise trouble.port_in_use(spec, view.port)
+        raise failures.port_in_use(spec, view.port)
     if view.verdict is Verdict.UNRESPONSIVE:
         pid = view.record.process.pid if view.record else "unknown"
         say(
@@ -168,7 +175,7 @@ def _look_at_holder(spec: "ServerSpec") -> str:
 
 def _was_said(stamp: "Path", what: str) -> bool:
     """Return whether the very same was said within the hour; else note that it is being said."""
-    from devservers import files, untrusted_files  # noqa: PLC0415 - not for a warm call
+    from devservers.system import files, untrusted_files  # noqa: PLC0415 - not for a warm call
 
     now = time.time()
     try:

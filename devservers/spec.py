@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from devservers.identity import Socket
+from devservers.system.identity import Socket
 
 MARKER = "DEVSERVERS_SERVER"
 HIGHEST_PORT = 65535

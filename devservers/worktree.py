@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from devservers import ownership, untrusted_files
 from devservers.errors import ConfigInvalidError, UsageError
+from devservers.system import ownership, untrusted_files
 
 if TYPE_CHECKING:
     import subprocess

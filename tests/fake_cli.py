@@ -36,7 +36,7 @@ import sys
 import time
 from pathlib import Path
 
-STAND_IN = Path(__file__).parents[1] / "devservers" / "standin.py"
+STAND_IN = Path(__file__).parents[1] / "devservers" / "inngest" / "standin.py"
 
 
 def main(words: list[str]) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from devservers import acceptance, worktree
+from devservers import worktree
 from devservers.errors import DevServerError
+from devservers.githooks import acceptance
 from support import INV, Ran, World, until
 
 HOOK = INV.with_name("devservers-hook")

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from devservers import proc, receipt
+from devservers.githooks import warm_proof
+from devservers.system import procfs
 from hooking import accept, warm
 from support import INV, World, accepts, is_alive, until
 
@@ -147,7 +148,7 @@ def test_a_receipt_of_a_server_in_other_namespaces_proves_nothing(
     warm(world)
     monkeypatch.setenv("HOME", str(world.folder / "home"))
     monkeypatch.delenv("DEVSERVERS_CONFIG", raising=False)
-    assert receipt.is_good(str(world.main), "inngest")
-    monkeypatch.setattr(proc, "is_elsewhere", lambda _: True)
-    assert not receipt.is_good(str(world.main), "inngest")
+    assert warm_proof.is_good(str(world.main), "inngest")
+    monkeypatch.setattr(procfs, "is_elsewhere", lambda _: True)
+    assert not warm_proof.is_good(str(world.main), "inngest")
     world.ok("stop")

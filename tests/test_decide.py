@@ -2,8 +2,8 @@
 
 import pytest
 
-from devservers.decide import Action, decide, stops_next
-from devservers.verdict import Verdict, View
+from devservers.lifecycle.decide import Action, decide, stops_next
+from devservers.lifecycle.verdict import Verdict, View
 
 ROWS = [
     # verdict, does it answer, what ensure does

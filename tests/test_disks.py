@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from devservers import config, inngest, receipt, server, spawn, state, worktree
+from devservers import config, inngest, worktree
 from devservers.errors import ServerExitedError, StateUnusableError
+from devservers.githooks import warm_proof
+from devservers.lifecycle import server, state
+from devservers.system import spawn
 from support import World, accepts
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -226,7 +229,7 @@ def test_a_receipt_is_not_written_into_what_is_there(
     place = here.state_dir / f"{spec.name}.receipt.{os.getpid()}"
     place.parent.mkdir(exist_ok=True)
     link(precious, place)
-    receipt.write(str(here.git_dir), str(here.root), spec, found, ())
+    warm_proof.write(str(here.git_dir), str(here.root), spec, found, ())
     assert precious.read_text() == "precious\n"
 
 

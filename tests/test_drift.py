@@ -149,14 +149,16 @@ def test_a_server_whose_record_was_cleaned_away_keeps_its_log(running: World) ->
 AS_NOBODY = """
 import json, os, sys
 from pathlib import Path
-from devservers import config, errors, inngest, ports, report, server, trouble, worktree
+from devservers import config, errors, inngest, worktree
+from devservers.lifecycle import failures, server, status
+from devservers.system import sockets
 
 here = worktree.find()
 spec = inngest.spec(config.load(here.root, here.main), here)
 # As root first, to load what nobody may not read: interpreters often lie in a closed folder.
 server.ensure(spec._replace(pid_file=Path("root.pid")), timeout=5)
-report.status(spec)
-ports.holders(1), ports.owner(1), trouble.port_in_use(spec, spec.port)
+status.status(spec)
+sockets.holders(1), sockets.owner(1), failures.port_in_use(spec, spec.port)
 try:
     raise errors.StopFailedError("")
 except errors.DevServerError:
@@ -165,9 +167,9 @@ try:
     server.ensure(spec, timeout=5)
 except errors.DevServerError as error:
     refusal = error
-status = report.status(spec)
+seen = status.status(spec)
 done = server.stop(spec)
-print(json.dumps([refusal.code, refusal.message, status.state, done.action, done.port_free]))
+print(json.dumps([refusal.code, refusal.message, seen.state, done.action, done.port_free]))
 """
 
 

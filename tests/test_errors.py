@@ -6,8 +6,9 @@ from typing import get_type_hints
 
 import pytest
 
-from devservers import errors, rendering
+from devservers import errors
 from devservers.errors import DevServerError
+from devservers.rendering import servers
 
 CONTRACT = {
     errors.ConfigInvalidError: ("config-invalid", 10),
@@ -67,7 +68,7 @@ def test_an_error_is_caught_as_the_base_of_all() -> None:
 def test_an_error_is_rendered_with_its_code_its_data_and_its_status() -> None:
     holders = [{"pid": 77}]
     for kind, (code, exit_code) in CONTRACT.items():
-        rendered = rendering.failed(kind("No.", hint="Do.", details={"holders": holders}))
+        rendered = servers.failed(kind("No.", hint="Do.", details={"holders": holders}))
         assert json.loads(json.dumps(rendered.data)) == {
             "action": "error",
             "error": {"code": code, "message": "No.", "hint": "Do.", "holders": holders},
@@ -77,7 +78,7 @@ def test_an_error_is_rendered_with_its_code_its_data_and_its_status() -> None:
 
 
 def test_an_error_without_a_hint_has_null_for_it_and_no_line() -> None:
-    rendered = rendering.failed(errors.NotReadyError("No."))
+    rendered = servers.failed(errors.NotReadyError("No."))
     assert rendered.data["error"] == {"code": "not-ready", "message": "No.", "hint": None}
     assert rendered.lines == ("error: No.",)
 

@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from devservers import githooks, hookfile, worktree
+from devservers import worktree
 from devservers.errors import HooksUnusableError
+from devservers.githooks import file as githooks_file
+from devservers.githooks import install as githooks_install
+from devservers.githooks.file import BEGIN, END
 from hooking import detached, put_hook, run_git, settle
 from support import World, accepts, git, make_repository, until
 
-REPOSITORY = Path(githooks.__file__).parents[1]
+REPOSITORY = Path(githooks_install.__file__).parents[1]
 
 BOTH = ("post-checkout", "post-merge")
 SH = "#!/bin/sh\n"
@@ -232,11 +235,11 @@ def test_moves_aside_what_takes_no_block_and_calls_it(running: World, name: str)
 def test_renews_its_part_for_another_interpreter(world: World) -> None:
     file = put_hook(world.main / ".git" / "hooks" / "post-merge", f"{SH}echo theirs\n")
     here = worktree.find(world.main)
-    githooks.install(here, "/old/python")
+    githooks_install.install(here, "/old/python")
     assert "/old/python" in file.read_text()
-    assert githooks.install(here, "/new/python").action == "installed"
+    assert githooks_install.install(here, "/new/python").action == "installed"
     assert "/old/python" not in file.read_text()
-    assert file.read_text().count(hookfile.BEGIN) == 1
+    assert file.read_text().count(BEGIN) == 1
     assert file.read_text().endswith("echo theirs\n")
 
 
@@ -274,7 +277,8 @@ def test_knows_its_part_where_pre_commit_has_moved_it(world: World) -> None:
 
 
 def _run_block(world: World, python: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    file = put_hook(world.folder / "hook", f"{SH}{hookfile.block('ensure', python)}echo after\n")
+    block = githooks_file.block("ensure", python)
+    file = put_hook(world.folder / "hook", f"{SH}{block}echo after\n")
     whole = world.env({"PATH": "/usr/bin:/bin", **env})
     return subprocess.run(
         [file], cwd=world.a, env=whole, capture_output=True, text=True, check=True, timeout=20
@@ -308,9 +312,9 @@ def test_is_silent_where_the_package_is_gone(world: World) -> None:
 
 def test_warns_of_an_interpreter_that_goes_with_its_worktree(world: World) -> None:
     own = str(world.a / ".venv" / "bin" / "python")
-    (warning,) = githooks.install(worktree.find(world.a), own).warnings
+    (warning,) = githooks_install.install(worktree.find(world.a), own).warnings
     assert own in warning
-    assert githooks.install(worktree.find(world.main), own).warnings == ()
+    assert githooks_install.install(worktree.find(world.main), own).warnings == ()
 
 
 # A stranger's branch
@@ -413,17 +417,17 @@ def test_without_git_it_says_so(world: World) -> None:
 
 OUR_LINES = "if true; then :\nfi\n"
 DAMAGES = {
-    "no end": (f"{SH}{hookfile.BEGIN}{OUR_LINES}echo theirs\n", "end` is missing"),
-    "no begin": (f"{SH}{OUR_LINES}{hookfile.END}echo theirs\n", "takes this part out)` is missing"),
+    "no end": (f"{SH}{BEGIN}{OUR_LINES}echo theirs\n", "end` is missing"),
+    "no begin": (f"{SH}{OUR_LINES}{END}echo theirs\n", "takes this part out)` is missing"),
     "two begins": (
-        f"{SH}{hookfile.BEGIN}{hookfile.BEGIN}{OUR_LINES}{hookfile.END}echo theirs\n",
+        f"{SH}{BEGIN}{BEGIN}{OUR_LINES}{END}echo theirs\n",
         "stands in it 2 times",
     ),
     "two parts": (
-        f"{SH}{(hookfile.BEGIN + OUR_LINES + hookfile.END) * 2}echo theirs\n",
+        f"{SH}{(BEGIN + OUR_LINES + END) * 2}echo theirs\n",
         "stands in it 2 times",
     ),
-    "turned": (f"{SH}{hookfile.END}{OUR_LINES}{hookfile.BEGIN}echo theirs\n", "stands before"),
+    "turned": (f"{SH}{END}{OUR_LINES}{BEGIN}echo theirs\n", "stands before"),
 }
 
 
@@ -436,7 +440,7 @@ def test_a_hook_whose_marks_are_damaged_is_left_alone_with_its_sentence(
     text, problem = DAMAGES[damage]
     folder = world.main / ".git" / "hooks"
     put_hook(folder / "post-checkout", f"{SH}{RECORD}")
-    put_hook(folder / "post-merge", f"{SH}# {hookfile.BY_PRE_COMMIT}\n")
+    put_hook(folder / "post-merge", f"{SH}# {githooks_file.BY_PRE_COMMIT}\n")
     put_hook(folder / place, text)
     before = tree(folder)
     done = world.run(f"hooks.{task}", "--json", env=_git_env())
@@ -455,10 +459,10 @@ def test_marks_that_an_editor_has_touched_are_still_marks(world: World) -> None:
     file = put_hook(world.main / ".git" / "hooks" / "post-merge", f"{SH}{RECORD}")
     before = file.read_text()
     hooks(world, "install")
-    file.write_text(file.read_text().replace(hookfile.BEGIN, "  # devservers: begin\n"))
+    file.write_text(file.read_text().replace(BEGIN, "  # devservers: begin\n"))
     assert states(hooks(world, "install")) == {"installed"}
     assert file.read_text().count("devservers: begin") == 1
-    file.write_text(f"{SH}{RECORD}{hookfile.BEGIN}{OUR_LINES}{hookfile.END}".removesuffix("\n"))
+    file.write_text(f"{SH}{RECORD}{BEGIN}{OUR_LINES}{END}".removesuffix("\n"))
     hooks(world, "uninstall")
     assert file.read_text() == before
 
@@ -466,14 +470,14 @@ def test_marks_that_an_editor_has_touched_are_still_marks(world: World) -> None:
 def test_a_folder_in_the_place_of_a_hook_is_left_alone(world: World) -> None:
     (world.main / ".git" / "hooks" / "post-merge").mkdir()
     with pytest.raises(HooksUnusableError, match="post-merge can't be read"):
-        githooks.status(worktree.find(world.main))
+        githooks_install.status(worktree.find(world.main))
 
 
 def test_does_not_overwrite_what_it_moved_aside_before(world: World) -> None:
     file = put_hook(world.main / ".git" / "hooks" / "post-merge", "#!/usr/bin/python3\n")
-    aside = put_hook(file.with_name(file.name + hookfile.ASIDE), "precious")
+    aside = put_hook(file.with_name(file.name + githooks_file.ASIDE), "precious")
     with pytest.raises(HooksUnusableError, match=r"before-devservers"):
-        githooks.install(worktree.find(world.main))
+        githooks_install.install(worktree.find(world.main))
     assert aside.read_text() == "precious"
     assert json.dumps(file.read_text()) == '"#!/usr/bin/python3\\n"'
 

@@ -26,8 +26,8 @@ from support import World, accepts, git, heed_interrupts, is_alive, make_reposit
 
 EVENTS = (BRANCH, ("post-merge", "0"), ("post-merge",), ("ensure",), ("post-checkout",))
 DEAR = {
-    "argparse", "contextlib", "dataclasses", "devservers.config", "devservers.server", "enum",
-    "filelock", "http", "invoke", "json", "pathlib", "psutil", "re", "requests", "socket",
+    "argparse", "contextlib", "dataclasses", "devservers.config", "devservers.lifecycle.server",
+    "enum", "filelock", "http", "invoke", "json", "pathlib", "psutil", "re", "requests", "socket",
     "subprocess", "typing",
 }  # fmt: skip
 

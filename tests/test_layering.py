@@ -1,4 +1,4 @@
-"""Layering: the design's table of who may import whom, read from the source of every module."""
+"""Layering: the floors of the house and who may import whom, read from paths and sources."""
 
 import ast
 import subprocess
@@ -12,101 +12,33 @@ import pytest
 import devservers
 
 PACKAGE = Path(devservers.__file__).parent
-# Which group a module belongs to. One that exists and is not named here fails: give it its place.
-GROUPS = {
-    "errors": {"errors"},
-    "values": {
-        *("checks", "config", "identity", "launchers", "record", "result", "spec", "tables"),
-        *("terminal", "worktree"),
-    },
-    "proof": {"ownership", "probe", "proc", "untrusted_files"},
-    "files": {"files"},
-    "system": {
-        "hookfile",
-        "logs",
-        "loopback",
-        "ports",
-        "process",
-        "readiness",
-        "spawn",
-        "state",
-        "threads",
-        "whereabouts",
-    },
-    "lifecycle": {
-        "adoption",
-        "brought",
-        "decide",
-        "foreground",
-        "launch",
-        "locked",
-        "receipt",
-        "report",
-        "server",
-        "tracked",
-        "trouble",
-        "trust",
-        "verdict",
-    },
-    "kinds": {
-        *("inngest", "inngest_api", "inngest_apps", "inngest_cli", "inngest_drift"),
-        *("decisions", "inngest_endpoint", "places", "programs"),
-        *("nextjs", "nextjs_cli", "nextjs_running", "assignment", "claims", "pool"),
-    },
-    "survey": {"acceptance", "doctor", "fleet", "githooks", "prune"},
-    "rendering": {
-        *("rendering", "rendering_dev", "rendering_fleet", "rendering_hooks"),
-        "rendering_inngest",
-    },
-    "entries": {"", "__main__", "bytecode", "cli", "hook", "printing", "tasks", "tasks.*"},
-    "program": {"standin"},
+# From the ground up: a module imports from its own floor and from those below. A folder, or a
+# module at the top, that stands on none of them fails: give it its place.
+FLOORS: list[set[str]] = [
+    {"errors"},
+    {"system"},
+    {"config", "config_checks", "spec", "terminal", "worktree"},
+    {"lifecycle", "trust"},
+    {"listeners", "port_claims"},
+    {"inngest", "nextjs"},
+    {"githooks", "worktrees"},
+    {"rendering"},
+    {"", "__main__", "cli", "console", "hook", "tasks"},
+]
+TOP = len(FLOORS) - 1
+# One kind knows nothing of another.
+APART = {"inngest": {"nextjs"}, "nextjs": {"inngest"}}
+# On the path of every checkout: nothing to import but one another, not even typing.
+BARE = {
+    *("githooks.warm_proof", "system.http_status", "system.ownership", "system.procfs"),
+    "system.untrusted_files",
 }
-# Groups and modules that the modules of a group may import. Within a group nobody goes in a circle.
-MAY_IMPORT = {
-    "errors": set(),
-    "values": {"errors"},
-    "files": set(),
-    "proof": {"proof"},  # on the path of every checkout: nothing to import, not even typing
-    "system": {
-        "errors",
-        "files",
-        "identity",
-        "proof",
-        "record",
-    },  # plain values as arguments, never a spec; never each other
-    "lifecycle": {
-        "errors",
-        "values",
-        "proof",
-        "system",
-        "lifecycle",
-    },  # never asks which kind it has
-    "kinds": {"errors", "values", "proof", "files", "system", "kinds"},  # never the lifecycle
-    "survey": {"errors", "values", "proof", "system", "lifecycle", "kinds"},
-    "rendering": {"errors", "result", "spec"},
-    "entries": set(GROUPS) - {"program"},
-    "program": set(),  # run by its path, apart from the package
-}
-# What has results of its own also has its own rendering, which knows their types.
-ALSO = {
-    "config": {"checks", "proof"},
-    "githooks": {"acceptance"},
-    "record": {"identity"},
-    "spec": {"identity"},
-    "tables": {"terminal"},
-    "worktree": {"proof"},
-    "rendering_hooks": {"rendering", "acceptance", "githooks"},
-    "rendering_dev": {"rendering", "tables", "assignment", "pool"},
-    "rendering_fleet": {
-        *("rendering", "rendering_inngest", "tables", "fleet", "inngest_apps", "prune"),
-    },
-    "rendering_inngest": {"rendering", "tables", "doctor", "inngest_apps"},
-}
+PROGRAM = "inngest.standin"  # run by its path, apart from the package
 HEAVY = {"filelock", "psutil", "requests"}  # 30 to 190 ms each
-SPEAKS = {"cli", "hook", "printing", "standin"}  # besides the tasks
+SPEAKS = {"cli", "hook", "console", PROGRAM}  # besides the tasks
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 60
-LONGER = {"standin": 800}  # one file, since it is run by its path without anything beside it
+LONGER = {PROGRAM: 800}  # one file, since it is run by its path without anything beside it
 
 
 def name_of(file: Path) -> str:
@@ -117,14 +49,13 @@ def name_of(file: Path) -> str:
 
 SOURCES = {name_of(file): file.read_text() for file in sorted(PACKAGE.rglob("*.py"))}
 TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
-EVERY_MODULE = pytest.mark.parametrize("name", list(SOURCES), ids=lambda name: name or "__init__")
+LOWER = [name for name in SOURCES if name.partition(".")[0] not in FLOORS[TOP]]
 
 
-def group_of(name: str) -> str | None:
-    is_task = name.startswith("tasks.")
-    return next(
-        (g for g, names in GROUPS.items() if ("tasks.*" if is_task else name) in names), None
-    )
+def floor_of(name: str) -> int:
+    """Return how high a module stands; -1 on no floor."""
+    room = name.partition(".")[0]
+    return next((height for height, rooms in enumerate(FLOORS) if room in rooms), -1)
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -164,26 +95,52 @@ def at_import(tree: ast.Module) -> Iterator[ast.stmt]:
             ]
 
 
-def is_below_tasks(name: str) -> bool:
-    return group_of(name) != "entries"
+def test_every_module_stands_on_a_floor() -> None:
+    assert [name for name in SOURCES if floor_of(name) < 0] == []
+    assert {"errors", "config", "lifecycle.server", "inngest", "nextjs", PROGRAM} <= set(SOURCES)
 
 
-def test_the_modules_of_the_table_are_there() -> None:
-    assert {"errors", "config", "state", "server", "inngest", "standin"} <= set(SOURCES)
+def test_a_module_imports_only_from_its_own_floor_and_those_below() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name in SOURCES
+        for other in sorted(ours(name))
+        if floor_of(other) > floor_of(name) and not (other == "" and name in FLOORS[TOP])
+    ]
+    assert wrong == []
 
 
-@EVERY_MODULE
-def test_every_module_has_its_place_in_the_table(name: str) -> None:
-    assert group_of(name), f"{name} is in no group: give it its place in GROUPS"
+def test_one_kind_of_server_knows_nothing_of_another() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name in SOURCES
+        for other in sorted(ours(name))
+        if other.partition(".")[0] in APART.get(name.partition(".")[0], ())
+    ]
+    assert wrong == []
 
 
-@EVERY_MODULE
-def test_a_module_imports_only_what_its_level_may(name: str) -> None:
-    group = group_of(name)
-    assert group is not None
-    allowed = MAY_IMPORT[group] | ALSO.get(name, set())
-    wrong = {other for other in ours(name) if not {other, group_of(other)} & allowed}
-    assert not wrong, f"{name} ({group}) must not import {sorted(wrong)}"
+def test_what_runs_on_every_checkout_imports_nothing() -> None:
+    for name in sorted(BARE):
+        needed = [node for node in at_import(TREES[name]) if not is_for_types(node)]
+        found = {root for node in needed for root in direct(node)}
+        allowed = {"errno", "os", "stat", "sys", "time", "_socket"}
+        allowed |= {f"devservers.{one}" for one in BARE}
+        assert found <= allowed, name
+
+
+def is_for_types(node: ast.stmt) -> bool:
+    """Return whether it stands below `if TYPE_CHECKING`."""
+    for_types = [
+        child
+        for tree in TREES.values()
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If)
+        and isinstance(branch.test, ast.Name)
+        and branch.test.id == "TYPE_CHECKING"
+        for child in branch.body
+    ]
+    return node in for_types
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -193,39 +150,47 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(f"in a circle: {error.args[1]}")
 
 
-def test_nothing_but_the_entries_imports_the_tasks() -> None:
-    for name in filter(is_below_tasks, SOURCES):
-        assert not {other for other in ours(name) if group_of(other) == "entries"}, name
+def test_nothing_below_the_tasks_imports_invoke() -> None:
+    for name in LOWER:
+        assert "invoke" not in {one.split(".")[0] for one in imported(TREES[name])}, name
 
 
-@pytest.mark.parametrize("name", [n for n in SOURCES if is_below_tasks(n)])
-def test_nothing_below_the_tasks_imports_invoke(name: str) -> None:
-    assert "invoke" not in {other.split(".")[0] for other in imported(TREES[name])}
+def test_nothing_prints() -> None:
+    wrong = [
+        name
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert wrong == []
 
 
-@EVERY_MODULE
-def test_nothing_prints(name: str) -> None:
-    calls = [node.func for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)]
-    assert "print" not in {func.id for func in calls if isinstance(func, ast.Name)}
-
-
-@pytest.mark.parametrize("name", [n for n in SOURCES if is_below_tasks(n) and n not in SPEAKS])
-def test_nothing_below_the_tasks_writes_to_the_terminal(name: str) -> None:
+def test_nothing_below_the_tasks_writes_to_the_terminal() -> None:
     streams = {"stdout", "stderr", "__stdout__", "__stderr__"}
-    used = {
-        node.attr
+    wrong = [
+        name
+        for name in LOWER
+        if name not in SPEAKS
         for node in ast.walk(TREES[name])
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.value.id == "sys"
-    }
-    assert not used & streams
+        and node.attr in streams
+    ]
+    assert wrong == []
 
 
-@EVERY_MODULE
-def test_what_is_slow_to_import_is_imported_only_where_it_is_needed(name: str) -> None:
-    first = {root.split(".")[0] for node in at_import(TREES[name]) for root in direct(node)}
-    assert not first & HEAVY
+def test_what_is_slow_to_import_is_imported_only_where_it_is_needed() -> None:
+    wrong = [
+        name
+        for name, tree in TREES.items()
+        for node in at_import(tree)
+        for root in direct(node)
+        if root.split(".")[0] in HEAVY
+    ]
+    assert wrong == []
 
 
 def direct(node: ast.stmt) -> Iterator[str]:
@@ -234,21 +199,23 @@ def direct(node: ast.stmt) -> Iterator[str]:
 
 
 def test_the_stand_in_needs_the_standard_library_alone() -> None:
-    roots = {name.split(".")[0] for name in imported(TREES["standin"])}
+    roots = {name.split(".")[0] for name in imported(TREES[PROGRAM])}
     assert roots <= set(sys.stdlib_module_names)
 
 
-@EVERY_MODULE
-def test_no_module_is_too_long(name: str) -> None:
-    assert len(SOURCES[name].splitlines()) <= LONGER.get(name, LONGEST_MODULE)
-
-
-@EVERY_MODULE
-def test_no_function_is_too_long(name: str) -> None:
-    lengths = {
-        node.name: (node.end_lineno or node.lineno) - node.lineno + 1 for node in functions(name)
-    }
-    assert {n: length for n, length in lengths.items() if length > LONGEST_FUNCTION} == {}
+def test_no_module_and_no_function_is_too_long() -> None:
+    modules = [
+        name
+        for name, source in SOURCES.items()
+        if len(source.splitlines()) > LONGER.get(name, LONGEST_MODULE)
+    ]
+    long = [
+        f"{name}.{node.name}"
+        for name in SOURCES
+        for node in functions(name)
+        if (node.end_lineno or node.lineno) - node.lineno >= LONGEST_FUNCTION
+    ]
+    assert modules + long == []
 
 
 def loaded_by(code: str, tmp_path: Path) -> set[str]:
@@ -265,7 +232,7 @@ def loaded_by(code: str, tmp_path: Path) -> set[str]:
 
 def test_importing_the_lifecycle_loads_nothing_slow(tmp_path: Path) -> None:
     without = loaded_by("", tmp_path)  # what an editable install or a .pth file loads anyway
-    loaded = loaded_by("import devservers.server", tmp_path) - without
+    loaded = loaded_by("import devservers.lifecycle.server", tmp_path) - without
     assert "devservers" in loaded
     assert not loaded & {*HEAVY, "invoke", "dataclasses", "asyncio", "http", "inspect"}
 
@@ -278,7 +245,8 @@ def test_importing_the_tasks_loads_nothing_slow_but_invoke(tmp_path: Path) -> No
 
 def test_a_glance_at_nothing_loads_nothing_slow(tmp_path: Path) -> None:
     code = (
-        "from devservers import config, inngest, verdict, worktree\n"
+        "from devservers import config, inngest, worktree\n"
+        "from devservers.lifecycle import verdict\n"
         "here = worktree.find()\n"
         "spec = inngest.spec(config.load(here.root, here.main, {}), here)\n"
         "spec = spec._replace(pid_file=here.root / 'server.pid')\n"

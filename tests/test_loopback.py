@@ -12,9 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devservers import inngest_api, inngest_endpoint, loopback, probe, record, spec, threads
-from devservers.inngest_api import Api
-from devservers.loopback import Answer, NoAnswerError
+from devservers import spec
+from devservers.inngest import api as inngest_api
+from devservers.inngest import endpoint
+from devservers.inngest.api import Api
+from devservers.lifecycle import record
+from devservers.system import http_status, localhost_http, threads
+from devservers.system.http_status import first_status
+from devservers.system.localhost_http import Answer, NoAnswerError
 
 OK = b"HTTP/1.1 200 OK\r\n"
 BOMB = gzip.compress(bytes(64 << 20))
@@ -49,7 +54,7 @@ def serve() -> Iterator[Serve]:
 
 
 def ask(port: int, timeout: float = 5) -> Answer:
-    return loopback.ask("GET", port, "/", timeout=timeout, addresses=("127.0.0.1",))
+    return localhost_http.ask("GET", port, "/", timeout=timeout, addresses=("127.0.0.1",))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_a_listener_that_takes_no_connection_is_given_up_in_time() -> None:
             waiting.settimeout(0)
             waiting.connect_ex(("127.0.0.1", port))
         begun = time.monotonic()
-        for question in (lambda: ask(port, 0.3), lambda: probe.first_status("", port, "/", 0.3)):
+        for question in (lambda: ask(port, 0.3), lambda: first_status("", port, "/", 0.3)):
             with contextlib.suppress(NoAnswerError):
                 assert question() is None
         assert time.monotonic() - begun < 3
@@ -146,8 +151,8 @@ def test_one_deadline_holds_for_all_addresses(serve: Serve) -> None:
     port = serve(b"", b"HTTP/1.1 1", 0.02)
     begun = time.monotonic()
     with pytest.raises(NoAnswerError):
-        loopback.ask("GET", port, "/", timeout=0.4, addresses=("127.0.0.1",) * 9)
-    assert probe.first_status("127.0.0.1", port, "/", 0.4) is None
+        localhost_http.ask("GET", port, "/", timeout=0.4, addresses=("127.0.0.1",) * 9)
+    assert http_status.first_status("127.0.0.1", port, "/", 0.4) is None
     assert time.monotonic() - begun < 3
 
 
@@ -204,7 +209,7 @@ MANY = settings(
 
 def answering(monkeypatch: pytest.MonkeyPatch, body: object, status: int = 200) -> None:
     answer = Answer(status, {"x-inngest-sdk": "x"}, json.dumps(body).encode())
-    monkeypatch.setattr(loopback, "ask", lambda *_, **__: answer)
+    monkeypatch.setattr(localhost_http, "ask", lambda *_, **__: answer)
 
 
 def is_sane(url: str) -> bool:
@@ -241,7 +246,7 @@ def test_whatever_an_endpoint_says_is_a_sane_answer(
     body: object, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answering(monkeypatch, body, status)
-    (found,) = inngest_endpoint.probe_all(["http://localhost:5001/api/inngest"])
+    (found,) = endpoint.probe_all(["http://localhost:5001/api/inngest"])
     assert found.found
     assert (found.error is None) == (status == 200)
     assert found.functions is None or type(found.functions) is int

@@ -13,9 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
-from devservers import config, nextjs, nextjs_cli, worktree
+from devservers import config, nextjs, worktree
 from devservers.config import NextjsConfig
 from devservers.errors import CliNotFoundError
+from devservers.nextjs import cli as nextjs_cli
 from next_support import NextWorld, next_world, wait_for_lock
 from support import INV, accepts, until
 
@@ -428,7 +429,8 @@ def test_a_question_writes_nothing(place: NextWorld) -> None:
 def test_a_warm_ensure_asks_neither_psutil_nor_the_lock(place: NextWorld) -> None:
     place.call("nextjs.ensure", cwd=place.a)
     code = (
-        "import sys; from devservers import config, nextjs, server, worktree;"
+        "import sys; from devservers import config, nextjs, worktree;"
+        " from devservers.lifecycle import server;"
         " here = worktree.find(); settings = config.load(here.root, here.main);"
         " print(server.ensure(nextjs.spec(settings, here)).action);"
         " print(sorted({'psutil', 'filelock', 'requests'} & set(sys.modules)))"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from devservers import ports, probe
-from devservers.identity import Socket
+from devservers.system import http_status, sockets
+from devservers.system.identity import Socket
 
 
 def has_ipv6() -> bool:
@@ -68,10 +68,10 @@ def unused_port(stack: contextlib.ExitStack) -> int:
 
 def test_a_port_that_nobody_has_is_free_and_not_open(stack: contextlib.ExitStack) -> None:
     port = unused_port(stack)
-    assert ports.is_free(port)
-    assert not ports.is_open(port)
-    assert ports.listeners(port) == ()
-    assert ports.holders(port) == ()
+    assert sockets.is_free(port)
+    assert not sockets.is_open(port)
+    assert sockets.listeners(port) == ()
+    assert sockets.holders(port) == ()
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -79,8 +79,8 @@ def test_a_port_that_is_listened_on_is_open_and_not_free(
     stack: contextlib.ExitStack, where: str
 ) -> None:
     port = port_of(listen(stack, where))
-    assert ports.is_open(port)
-    assert not ports.is_free(port)
+    assert sockets.is_open(port)
+    assert not sockets.is_free(port)
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -88,8 +88,8 @@ def test_a_listener_is_noticed_by_a_bind_where_no_connection_reaches_it(
     stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     port = port_of(listen(stack, where))
-    monkeypatch.setattr(ports, "is_open", lambda *_: False)  # such as behind a packet filter
-    assert not ports.is_free(port)
+    monkeypatch.setattr(sockets, "is_open", lambda *_: False)  # such as behind a packet filter
+    assert not sockets.is_free(port)
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -97,23 +97,23 @@ def test_a_listener_is_noticed_by_a_connection_where_a_bind_beside_it_is_allowed
     stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     port = port_of(listen(stack, where))
-    monkeypatch.setattr(ports, "_can_bind", lambda *_: True)  # as on macOS
-    assert not ports.is_free(port)
+    monkeypatch.setattr(sockets, "_can_bind", lambda *_: True)  # as on macOS
+    assert not sockets.is_free(port)
 
 
 @LINUX
 def test_another_loopback_address_is_found_by_a_bind(stack: contextlib.ExitStack) -> None:
     port = port_of(listen(stack, "127.0.0.2"))
-    assert not ports.is_open(port)
-    assert not ports.is_free(port)  # a server for every address could not have it
+    assert not sockets.is_open(port)
+    assert not sockets.is_free(port)  # a server for every address could not have it
 
 
 @LINUX
 def test_an_address_of_the_servers_own_is_asked_too(stack: contextlib.ExitStack) -> None:
     port = port_of(listen(stack, "127.0.0.2"))
-    assert ports.is_open(port, "127.0.0.2")
-    assert not ports.is_free(port, "127.0.0.2")
-    assert not ports.is_free(port, "127.0.0.3")
+    assert sockets.is_open(port, "127.0.0.2")
+    assert not sockets.is_free(port, "127.0.0.2")
+    assert not sockets.is_free(port, "127.0.0.3")
 
 
 @pytest.mark.parametrize("host", [None, "localhost", "0.0.0.0", "::", "127.0.0.1", "::1"])  # noqa: S104 - not bound
@@ -121,15 +121,15 @@ def test_whatever_the_host_a_loopback_listener_counts(
     stack: contextlib.ExitStack, host: str | None
 ) -> None:
     port = port_of(listen(stack, "127.0.0.1"))
-    assert ports.is_open(port, host)
-    assert not ports.is_free(port, host)
+    assert sockets.is_open(port, host)
+    assert not sockets.is_free(port, host)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no.such.host.invalid"])
 def test_a_host_that_is_not_this_machine_makes_no_port_taken(
     stack: contextlib.ExitStack, host: str
 ) -> None:
-    assert ports._can_bind(host, unused_port(stack))
+    assert sockets._can_bind(host, unused_port(stack))
 
 
 def test_a_machine_without_ipv6_has_free_ports(
@@ -144,7 +144,7 @@ def test_a_machine_without_ipv6_has_free_ports(
 
     port = unused_port(stack)
     monkeypatch.setattr(socket, "socket", without_ipv6)
-    assert ports.is_free(port)
+    assert sockets.is_free(port)
 
 
 def test_a_connection_in_time_wait_does_not_take_the_port() -> None:
@@ -156,7 +156,7 @@ def test_a_connection_in_time_wait_does_not_take_the_port() -> None:
             assert client.recv(1) == b""
     with socket.socket() as strict, pytest.raises(OSError, match="in use"):
         strict.bind(("127.0.0.1", port))
-    assert ports.is_free(port)
+    assert sockets.is_free(port)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full backlog refuses")
@@ -170,8 +170,8 @@ def test_a_listener_with_a_full_backlog_is_open(stack: contextlib.ExitStack) -> 
         queued.settimeout(0)
         queued.connect_ex(("127.0.0.1", port))
     begun = time.monotonic()
-    assert ports.is_open(port)
-    assert time.monotonic() - begun < 2 * ports.CONNECT_TIMEOUT + 0.5
+    assert sockets.is_open(port)
+    assert time.monotonic() - begun < 2 * sockets.CONNECT_TIMEOUT + 0.5
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -181,34 +181,34 @@ def test_a_listener_is_found_with_its_pid_address_and_descriptor(
     server = listen(stack, where)
     address = "::" if where == "dual" else where
     expected = Socket(os.getpid(), address, port_of(server), server.fileno())
-    assert ports.listeners(port_of(server)) == (expected,)
-    assert ports.listeners(port_of(server), pids=[os.getpid()]) == (expected,)
+    assert sockets.listeners(port_of(server)) == (expected,)
+    assert sockets.listeners(port_of(server), pids=[os.getpid()]) == (expected,)
 
 
 @IPV6
 def test_every_socket_of_a_port_is_found(stack: contextlib.ExitStack) -> None:
     port = port_of(listen(stack, "127.0.0.1"))
     listen(stack, "::1", port)
-    assert {found.address for found in ports.listeners(port)} == {"127.0.0.1", "::1"}
-    assert len(ports.holders(port)) == 1  # one process, named once
+    assert {found.address for found in sockets.listeners(port)} == {"127.0.0.1", "::1"}
+    assert len(sockets.holders(port)) == 1  # one process, named once
 
 
 def test_only_the_processes_that_are_named_are_asked(stack: contextlib.ExitStack) -> None:
     port = port_of(listen(stack, "127.0.0.1"))
-    assert ports.listeners(port, pids=[os.getppid()]) == ()
-    assert ports.listeners(port, pids=[]) == ()
+    assert sockets.listeners(port, pids=[os.getppid()]) == ()
+    assert sockets.listeners(port, pids=[]) == ()
 
 
 def test_a_process_that_is_gone_listens_nowhere() -> None:
     child = subprocess.Popen(["true"])
     child.wait()
-    assert ports.listening(pids=[child.pid]) == ()
+    assert sockets.listening(pids=[child.pid]) == ()
 
 
 def test_a_connection_is_no_listener(stack: contextlib.ExitStack) -> None:
     server = listen(stack, "127.0.0.1")
     client = stack.enter_context(socket.create_connection(server.getsockname()))
-    assert ports.listeners(port_of(client)) == ()
+    assert sockets.listeners(port_of(client)) == ()
 
 
 def test_where_the_whole_table_needs_root_each_process_is_asked(
@@ -224,7 +224,7 @@ def test_where_the_whole_table_needs_root_each_process_is_asked(
     monkeypatch.setattr(psutil, "net_connections", refuse)  # as on macOS
     monkeypatch.setattr(psutil, "pids", lambda: [os.getpid(), 1 << 22])
     expected = Socket(os.getpid(), "127.0.0.1", port_of(server), server.fileno())
-    assert ports.listeners(port_of(server)) == (expected,)
+    assert sockets.listeners(port_of(server)) == (expected,)
 
 
 def test_a_holder_is_described_as_in_the_contract(tmp_path: Path) -> None:
@@ -234,8 +234,8 @@ def test_a_holder_is_described_as_in_the_contract(tmp_path: Path) -> None:
         try:
             assert child.stdout is not None
             child.stdout.readline()
-            found = ports.holder(child.pid)
-            started = ports.started_at(child.pid)
+            found = sockets.holder(child.pid)
+            started = sockets.started_at(child.pid)
         finally:
             child.kill()
     assert list(found) == ["pid", "name", "cmdline", "user", "cwd", "since"]
@@ -252,11 +252,11 @@ def test_a_holder_is_described_as_in_the_contract(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pid", [None, 1 << 22], ids=["hidden", "gone"])
 def test_of_a_holder_that_can_not_be_asked_nothing_is_known(pid: int | None) -> None:
     keys = ("name", "cmdline", "user", "cwd", "since")
-    assert ports.holder(pid) == {"pid": pid, **dict.fromkeys(keys)}
+    assert sockets.holder(pid) == {"pid": pid, **dict.fromkeys(keys)}
 
 
 def test_of_a_process_that_is_gone_nothing_is_known() -> None:
-    assert ports.started_at(1 << 22) is None
+    assert sockets.started_at(1 << 22) is None
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_of_a_process_that_is_gone_nothing_is_known() -> None:
     ],
 )
 def test_a_listener_is_asked_where_it_can_be_reached(bound: str, targets: tuple[str, ...]) -> None:
-    assert probe.reachable(bound) == targets
+    assert http_status.reachable(bound) == targets
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -280,4 +280,5 @@ def test_one_of_the_reachable_addresses_does_reach_the_listener(
 ) -> None:
     server = listen(stack, where)
     address = server.getsockname()[0]
-    assert any(ports._accepts(target, port_of(server)) for target in probe.reachable(address))
+    targets = http_status.reachable(address)
+    assert any(sockets._accepts(target, port_of(server)) for target in targets)

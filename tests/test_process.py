@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devservers import proc, process, spawn
-from devservers.identity import Identity, Listener
+from devservers.system import process, procfs, spawn
+from devservers.system.identity import Identity, Listener
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-PROC_ONLY = pytest.mark.skipif(not proc.HAS_PROC, reason="there is no /proc")
+PROC_ONLY = pytest.mark.skipif(not procfs.HAS_PROC, reason="there is no /proc")
 Start = Callable[..., "subprocess.Popen[str]"]
 
 # What the actors share. Each blocks in `rest`, which ends it when the test's end of its stdin is
@@ -105,7 +105,7 @@ def start() -> Iterator[Start]:
     ) -> "subprocess.Popen[str]":
         env = dict([marker.split("=", 1)] if marker else [])
         if marker:  # as a server has it that stays in the session it was started in
-            env[proc.SESSION] = str(os.getsid(0))
+            env[procfs.SESSION] = str(os.getsid(0))
         child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", PRELUDE + act],
             env=env,
@@ -150,7 +150,7 @@ def await_zombie(pid: int) -> None:
 
 def forged(identity: Identity) -> Identity:
     """Return what a record would hold if the pid had been used again since."""
-    if proc.HAS_PROC:
+    if procfs.HAS_PROC:
         return identity._replace(started=f"{identity.started}9")
     return identity._replace(started=f"{float(identity.started) - 100:.3f}")
 
@@ -165,8 +165,8 @@ def ended_pid() -> int:
 def _each_source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the process table from /proc, and as it is read where there is none."""
     if request.param == "psutil":
-        monkeypatch.setattr(proc, "HAS_PROC", False)
-    elif not proc.HAS_PROC:
+        monkeypatch.setattr(procfs, "HAS_PROC", False)
+    elif not procfs.HAS_PROC:
         pytest.skip("there is no /proc")
 
 
@@ -247,7 +247,7 @@ def test_a_process_name_with_brackets_and_spaces_is_read_rightly(tmp_path: Path)
 def test_without_proc_the_start_may_move_a_little_with_the_clock(
     monkeypatch: pytest.MonkeyPatch, recorded: str, *, same: bool
 ) -> None:
-    monkeypatch.setattr(proc, "HAS_PROC", False)
+    monkeypatch.setattr(procfs, "HAS_PROC", False)
     assert process._same_start("1000.000", recorded) is same
 
 
@@ -261,7 +261,7 @@ def test_with_proc_the_start_has_to_be_the_very_same() -> None:
 def test_a_listener_holds_its_socket_until_it_closes_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         fd = server.fileno()
-        inode = proc.socket_inode(os.getpid(), fd)
+        inode = procfs.socket_inode(os.getpid(), fd)
         listener = Listener(known(os.getpid()), "127.0.0.1", fd, inode)
         assert inode.startswith("socket:[")
         assert process.holds(listener)
@@ -358,7 +358,7 @@ def test_who_carries_the_marker_without_a_session_belongs_to_no_server(
     child = start(f"import os; os.environ\n{SLEEPER}", marker)
     told(child)
     other = start(
-        f"import os; del os.environ['{proc.SESSION}']\n"
+        f"import os; del os.environ['{procfs.SESSION}']\n"
         "os.execv(sys.executable, [sys.executable, '-I', '-S', '-c', "
         f"{PRELUDE + SLEEPER!r}])",
         marker,
@@ -401,7 +401,7 @@ def test_a_process_in_other_namespaces_is_not_alive_for_us_and_never_signalled(
     code = f"{PRELUDE}{SLEEPER}"
     for flags in (("--net",), ("--mount",), ("--pid", "--fork")):
         words = ["unshare", *flags, sys.executable, "-I", "-S", "-c", code]
-        env = {"PATH": os.environ["PATH"], name: value, proc.SESSION: str(os.getsid(0))}
+        env = {"PATH": os.environ["PATH"], name: value, procfs.SESSION: str(os.getsid(0))}
         child = subprocess.Popen(
             words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -459,7 +459,7 @@ def test_the_caller_and_its_ancestors_are_no_family_for_the_marker_they_carry(
 ) -> None:
     name, _, value = marker.partition("=")
     ask = (
-        "import sys\nfrom devservers import process\n"
+        "import sys\nfrom devservers.system import process\n"
         "print(*[member.pid for member in process.family([], sys.argv[1]).members])"
     )
     parent = (
@@ -473,7 +473,7 @@ def test_the_caller_and_its_ancestors_are_no_family_for_the_marker_they_carry(
     )
     done = subprocess.run(
         [sys.executable, "-c", parent, ask, marker],
-        env={**os.environ, name: value, proc.SESSION: str(os.getsid(0))},
+        env={**os.environ, name: value, procfs.SESSION: str(os.getsid(0))},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -633,7 +633,7 @@ def test_a_process_of_another_user_is_a_survivor_and_not_waited_for(start: Start
     told(child)
     act = (
         "import os, sys, time\n"
-        "from devservers import process\n"
+        "from devservers.system import process\n"
         "target = process.identify(int(sys.argv[1]))\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "begun = time.monotonic()\n"
@@ -706,7 +706,7 @@ def test_a_spawned_server_depends_on_nothing_of_its_callers(tmp_path: Path) -> N
     assert facts["env"].pop("LC_CTYPE", "") in {"", "C.UTF-8"}  # the interpreter's own doing
     assert facts["env"].pop("__CF_USER_TEXT_ENCODING", "") is not None  # the same on macOS
     assert facts["env"].pop("PWD") == facts["cwd"]  # the shell's
-    assert facts["env"].pop(proc.SESSION) == str(facts["pid"])
+    assert facts["env"].pop(procfs.SESSION) == str(facts["pid"])
     assert facts["env"] == {"ONLY": "this"}
 
 

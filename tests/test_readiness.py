@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from devservers import readiness
-from devservers.probe import http_status
+from devservers.system import polling
+from devservers.system.http_status import http_status
 
 Act = Callable[[socket.socket, threading.Event], None]
 Serve = Callable[[Act], int]
@@ -233,7 +233,7 @@ def test_a_proxy_in_the_environment_is_not_asked(
 
 def wait(attempt: Callable[[], object], seconds: float, **more: object) -> object:
     deadline = time.monotonic() + seconds
-    return readiness.wait(attempt, deadline=deadline, what=lambda: "it", **more)  # type: ignore[arg-type]
+    return polling.wait(attempt, deadline=deadline, what=lambda: "it", **more)  # type: ignore[arg-type]
 
 
 def test_wait_returns_what_the_attempt_found() -> None:
@@ -284,10 +284,10 @@ def test_people_are_told_after_two_seconds_and_then_every_ten(
         nonlocal clock
         clock += seconds
 
-    monkeypatch.setattr(readiness.time, "monotonic", lambda: clock)
-    monkeypatch.setattr(readiness.time, "sleep", sleep)
+    monkeypatch.setattr(polling.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(polling.time, "sleep", sleep)
     told: list[tuple[float, str]] = []
-    found = readiness.wait(
+    found = polling.wait(
         lambda: None,
         deadline=1025.0,
         what=lambda: "the server on port 8288",

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 import pytest
 
-from devservers import rendering, rendering_inngest
-from devservers.doctor import Check
-from devservers.inngest_apps import App, Synced
-from devservers.rendering import Rendered
-from devservers.result import Ensured, LogFile, Status, Stopped
+from devservers.inngest.apps import App, Synced
+from devservers.inngest.doctor import Check
+from devservers.lifecycle.result import Ensured, LogFile, Status, Stopped
+from devservers.rendering import inngest as rendering_inngest
+from devservers.rendering import servers
+from devservers.rendering.servers import Rendered
 
 # The keys of the contract's examples. Fields may be added, never renamed or removed.
 ENSURE = {
@@ -89,11 +90,11 @@ STATES = ["running", "starting", "unresponsive", "stopped", "stale", "foreign", 
 
 
 def status(result: Status, *, watches: bool = True) -> Rendered:
-    return rendering.status(result, TITLE, "inngest", watches=watches)
+    return servers.status(result, TITLE, "inngest", watches=watches)
 
 
 def ensured(result: Ensured, *, watches: bool = True) -> Rendered:
-    return rendering.ensured(result, TITLE, "inngest", watches=watches)
+    return servers.ensured(result, TITLE, "inngest", watches=watches)
 
 
 def parsed(rendered: Rendered) -> dict[str, object]:
@@ -218,8 +219,8 @@ def test_what_was_added_just_now_is_told() -> None:
 
 
 def test_stop_answers_with_the_values_of_the_contract() -> None:
-    assert set(rendering.stopped(STOPPED, TITLE).data) == STOP | ADDED_TO_STOP
-    assert parsed(rendering.stopped(STOPPED, TITLE)) == {
+    assert set(servers.stopped(STOPPED, TITLE).data) == STOP | ADDED_TO_STOP
+    assert parsed(servers.stopped(STOPPED, TITLE)) == {
         "action": "stopped",
         "port": 8288,
         "pidsKilled": [4242, 4244],
@@ -232,15 +233,15 @@ def test_stop_answers_with_the_values_of_the_contract() -> None:
 
 
 def test_stop_tells_people_whom_it_ended_and_of_the_port() -> None:
-    assert rendering.stopped(STOPPED, TITLE).lines == (
+    assert servers.stopped(STOPPED, TITLE).lines == (
         f"{TITLE} stopped: pid 4242, 4244; port 8288 is free",
     )
-    forced = rendering.stopped(STOPPED._replace(forced=True), TITLE)
+    forced = servers.stopped(STOPPED._replace(forced=True), TITLE)
     assert "SIGKILL was needed" in said(forced.lines)
 
 
 def test_a_port_that_something_else_holds_is_no_failure_of_stop() -> None:
-    rendered = rendering.stopped(
+    rendered = servers.stopped(
         Stopped("not-running", 8288, (), False, False, (HELD,), ("Port 8288 is not free.",)),  # noqa: FBT003
         TITLE,
     )
@@ -377,36 +378,36 @@ def test_people_are_told_who_else_holds_the_port() -> None:
 
 def test_logs_answers_with_the_values_of_the_contract() -> None:
     found = LogFile("/repo/inngest-system.log", exists=True, size=1048576)
-    assert set(rendering.logs(found).data) == LOGS
-    assert parsed(rendering.logs(found)) == {
+    assert set(servers.logs(found).data) == LOGS
+    assert parsed(servers.logs(found)) == {
         "action": "logs",
         "logFile": "/repo/inngest-system.log",
         "command": "tail -f /repo/inngest-system.log",
         "exists": True,
         "size": 1048576,
     }
-    assert rendering.logs(found).warnings == ()
+    assert servers.logs(found).warnings == ()
 
 
 def test_the_command_for_a_log_can_be_pasted_into_a_shell() -> None:
     found = LogFile("/my repo/it's.log", exists=True, size=1)
-    assert rendering.logs(found).data["command"] == "tail -f '/my repo/it'\"'\"'s.log'"
+    assert servers.logs(found).data["command"] == "tail -f '/my repo/it'\"'\"'s.log'"
 
 
 def test_a_log_that_is_not_there_is_named() -> None:
-    rendered = rendering.logs(LogFile("/repo/x.log", exists=False, size=None))
+    rendered = servers.logs(LogFile("/repo/x.log", exists=False, size=None))
     assert rendered.warnings == ("Log file not found: /repo/x.log",)
     assert parsed(rendered)["exists"] is False
 
 
 def test_the_log_of_an_adopted_server_is_unknown() -> None:
-    rendered = rendering.logs(LogFile(None, exists=False, size=None))
+    rendered = servers.logs(LogFile(None, exists=False, size=None))
     assert parsed(rendered)["command"] is None
     assert "not started by this tool" in said(rendered.warnings)
 
 
 def test_disabled_is_no_failure() -> None:
-    rendered = rendering.disabled(8288, TITLE, url="http://localhost:8288")
+    rendered = servers.disabled(8288, TITLE, url="http://localhost:8288")
     assert rendered.exit_code == 0
     data = parsed(rendered)
     assert (data["action"], data["port"], data["warnings"]) == ("disabled", 8288, [])
@@ -414,8 +415,8 @@ def test_disabled_is_no_failure() -> None:
 
 
 def test_an_instant_is_utc_in_iso_8601() -> None:
-    assert rendering.iso(0) == "1970-01-01T00:00:00Z"
-    assert rendering.iso(1763819000.9) == "2025-11-22T13:43:20Z"
+    assert servers.iso(0) == "1970-01-01T00:00:00Z"
+    assert servers.iso(1763819000.9) == "2025-11-22T13:43:20Z"
 
 
 SERVED = App(

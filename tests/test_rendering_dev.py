@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from devservers import rendering_dev, rendering_fleet
-from devservers.assignment import Assigned
-from devservers.pool import Entry
-from devservers.prune import Finding, Pruned
-from devservers.rendering import Rendered
+from devservers.nextjs.port_assignment import Assigned
+from devservers.nextjs.port_pool import Entry
+from devservers.rendering import ports as rendering_ports
+from devservers.rendering import worktrees as rendering_worktrees
+from devservers.rendering.servers import Rendered
+from devservers.worktrees.prune import Finding, Pruned
 
 ASSIGNED = Assigned(5002, "cached", True, "http://localhost:5002", "/repo/wt-a", "feat")  # noqa: FBT003
 OURS = Entry(5002, "/repo/wt-a", "feat", True, 77, "node", "ours")  # noqa: FBT003
@@ -35,7 +36,7 @@ def said(rendered: Rendered) -> str:
 
 
 def test_assign_answers_with_the_values_of_the_contract() -> None:
-    assert parsed(rendering_dev.assigned(ASSIGNED)) == {
+    assert parsed(rendering_ports.assigned(ASSIGNED)) == {
         "port": 5002,
         "method": "cached",
         "available": True,
@@ -48,19 +49,19 @@ def test_assign_answers_with_the_values_of_the_contract() -> None:
 
 @pytest.mark.parametrize("method", ["env", "cached", "hash", "first-available"])
 def test_people_are_told_their_port_and_its_url(method: str) -> None:
-    text = said(rendering_dev.assigned(ASSIGNED._replace(method=method)))
+    text = said(rendering_ports.assigned(ASSIGNED._replace(method=method)))
     assert "Port 5002" in text
     assert "http://localhost:5002" in text
     assert "ports.who" not in text
 
 
 def test_people_whose_port_is_taken_are_told_how_to_learn_by_whom() -> None:
-    text = said(rendering_dev.assigned(ASSIGNED._replace(available=False)))
+    text = said(rendering_ports.assigned(ASSIGNED._replace(available=False)))
     assert "`inv ports.who --port=5002`" in text
 
 
 def test_list_answers_with_the_values_of_the_contract() -> None:
-    rendered = rendering_dev.port_list([OURS, FREE], "/repo/wt-a")
+    rendered = rendering_ports.port_list([OURS, FREE], "/repo/wt-a")
     assert parsed(rendered) == {
         "ports": [
             {
@@ -89,7 +90,7 @@ def test_list_answers_with_the_values_of_the_contract() -> None:
 
 
 def test_who_answers_with_the_values_of_the_contract() -> None:
-    rendered = rendering_dev.holders(5002, [HOLDER])
+    rendered = rendering_ports.holders(5002, [HOLDER])
     assert parsed(rendered) == {"port": 5002, "holders": [HOLDER]}
     assert rendered.lines == (
         "Port 5002: python3 (pid 77)",
@@ -102,13 +103,13 @@ def test_who_answers_with_the_values_of_the_contract() -> None:
 
 
 def test_of_a_holder_that_may_not_be_known_nothing_is_made_up() -> None:
-    text = said(rendering_dev.holders(5002, [dict.fromkeys(HOLDER)]))
+    text = said(rendering_ports.holders(5002, [dict.fromkeys(HOLDER)]))
     assert "a process of another user" in text
     assert "None" not in text
 
 
 def test_a_port_without_a_holder_is_said_to_have_none() -> None:
-    rendered = rendering_dev.holders(5002, [])
+    rendered = rendering_ports.holders(5002, [])
     assert rendered.lines == ("Nobody listens on port 5002.",)
     assert parsed(rendered)["holders"] == []
 
@@ -118,7 +119,7 @@ def test_a_port_without_a_holder_is_said_to_have_none() -> None:
 )
 def test_prune_answers_with_the_values_of_the_contract(words: str, *, dry_run: bool) -> None:
     gone = Finding("claim", "port 5002", "its worktree is gone", files=(Path("/x"),))
-    rendered = rendering_fleet.pruned(Pruned((gone,), dry_run))
+    rendered = rendering_worktrees.pruned(Pruned((gone,), dry_run))
     assert parsed(rendered) == {
         "pruned": [{"kind": "claim", "what": "port 5002", "why": "its worktree is gone"}],
         "dryRun": dry_run,
@@ -128,4 +129,4 @@ def test_prune_answers_with_the_values_of_the_contract(words: str, *, dry_run: b
 
 
 def test_where_there_is_nothing_to_prune_people_are_told_so() -> None:
-    assert rendering_fleet.pruned(Pruned((), dry_run=False)).lines == ("Nothing to prune.",)
+    assert rendering_worktrees.pruned(Pruned((), dry_run=False)).lines == ("Nothing to prune.",)

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from devservers import config, inngest, ports, trouble, verdict, worktree
-from devservers.identity import Socket
+from devservers import config, inngest, worktree
+from devservers.lifecycle import failures, verdict
+from devservers.lifecycle.verdict import Verdict
 from devservers.spec import ServerSpec
-from devservers.verdict import Verdict
+from devservers.system import sockets
+from devservers.system.identity import Socket
 from support import World, accepts, is_alive, until
 
 
@@ -24,7 +26,7 @@ def spec_of(world: World) -> ServerSpec:
 def answers(monkeypatch: pytest.MonkeyPatch, name: str, *values: Any) -> list[Any]:
     """Let a function of `ports` answer these in turn, the last for ever; return what is left."""
     left = list(values)
-    monkeypatch.setattr(ports, name, lambda *_, **__: left.pop(0) if len(left) > 1 else left[0])
+    monkeypatch.setattr(sockets, name, lambda *_, **__: left.pop(0) if len(left) > 1 else left[0])
     return left
 
 
@@ -90,10 +92,10 @@ def test_a_socket_whose_process_is_not_known_yet_is_asked_for_again(
     """psutil reads who has which socket first, and which sockets there are afterwards."""
     nobody, somebody = Socket(None, "::", 4242, -1), Socket(77, "::", 4242, 3)
     left = answers(monkeypatch, "listening", (nobody,), (somebody,))
-    assert ports.listeners(4242) == (somebody,)
+    assert sockets.listeners(4242) == (somebody,)
     assert left == [(somebody,)]
     answers(monkeypatch, "listening", (nobody,))
-    assert ports.listeners(4242) == (nobody,)
+    assert sockets.listeners(4242) == (nobody,)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -123,8 +125,8 @@ def test_a_holder_that_can_not_be_seen_is_named_by_its_user(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers(monkeypatch, "listeners", (Socket(None, "::", world.port, -1),))
-    monkeypatch.setattr(ports, "owner", lambda _: "ann")
-    error = trouble.port_in_use(spec_of(world), world.port)
+    monkeypatch.setattr(sockets, "owner", lambda _: "ann")
+    error = failures.port_in_use(spec_of(world), world.port)
     assert "held by a process of ann that can't be seen from here" in error.message
     assert error.details["holders"] == [
         {**dict.fromkeys(("name", "cmdline", "cwd", "since")), "pid": None, "user": "ann"}
@@ -133,13 +135,13 @@ def test_a_holder_that_can_not_be_seen_is_named_by_its_user(
 
 def test_the_user_of_a_socket_is_read_from_the_kernels_table(world: World) -> None:
     world.listener()
-    assert ports.owner(world.port) == pwd.getpwuid(os.geteuid()).pw_name
-    assert ports.owner(world.port + 1) is None
+    assert sockets.owner(world.port) == pwd.getpwuid(os.geteuid()).pw_name
+    assert sockets.owner(world.port + 1) is None
 
 
 def test_a_container_is_said_where_a_holder_runs_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trouble, "proc", SimpleNamespace(is_elsewhere=lambda _: True))
-    said = trouble.describe_holder({**ports.holder(os.getpid()), "cwd": None, "since": None})
+    monkeypatch.setattr(failures, "proc", SimpleNamespace(is_elsewhere=lambda _: True))
+    said = failures.describe_holder({**sockets.holder(os.getpid()), "cwd": None, "since": None})
     assert said.endswith(", in another container)")
 
 

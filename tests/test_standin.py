@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Start = Callable[..., "StandIn"]
     Fakes = Callable[..., "FakeApp"]
 
-STANDIN = Path(__file__).parents[1] / "devservers" / "standin.py"
+STANDIN = Path(__file__).parents[1] / "devservers" / "inngest" / "standin.py"
 DEADLINE = 10.0  # seconds; what is awaited takes tens of milliseconds on an idle machine
 APPS = "{apps{id externalID name url connected error functionCount}}"
 

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from devservers import state
 from devservers.errors import StateUnusableError
-from devservers.identity import Identity, Listener
-from devservers.record import LARGEST_PID, ServerRecord, dump, parse
+from devservers.lifecycle import state
+from devservers.lifecycle.record import LARGEST_PID, ServerRecord, dump, parse
+from devservers.system.identity import Identity, Listener
 
 NOBODY = 65534
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -43,7 +43,7 @@ RECORD = ServerRecord(
 HOLDER = """
 import sys
 from pathlib import Path
-from devservers import state
+from devservers.lifecycle import state
 with state.lock(Path(sys.argv[1]), 5, "its start") as held:
     print("held" if held else "busy", flush=True)
     sys.stdin.read()

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devservers.tables import table
+from devservers.rendering.table import table
 from devservers.terminal import LogFilter, block, cell, line
 from hooking import run_hook
 from support import INV, World, accepts, git, until

@@ -11,9 +11,11 @@ from typing import Any
 import filelock
 import pytest
 
-import devservers.trust
-from devservers import config, inngest, ownership, server, worktree
+import devservers.trust.gate
+from devservers import config, inngest, worktree
 from devservers.errors import HooksUnusableError
+from devservers.lifecycle import server
+from devservers.system import ownership
 from hooking import BRANCH, HOOK, accept, detached, run_git, run_hook, settle
 from next_support import NextWorld, next_world
 from support import CONFIG, STAND_IN, World, accepts, git, make_repository
@@ -540,10 +542,10 @@ def test_what_is_executed_is_asked_for_once_more_right_before(
     monkeypatch.chdir(world.a)
     here = worktree.find()
     spec = inngest.spec(config.load(here.root, here.main, {}), here, env=world.env())
-    devservers.trust.require(spec)
+    devservers.trust.gate.require(spec)
     script(file, "evil")
     with pytest.raises(HooksUnusableError, match="inngest-cli"):
-        server.ensure(devservers.trust.by_hook(spec), timeout=5)
+        server.ensure(devservers.trust.gate.by_hook(spec), timeout=5)
     world.assert_nothing_left()
 
 
@@ -554,7 +556,7 @@ def test_without_git_nothing_is_taken_for_harmless(
     here = worktree.find(world.main)
     spec = inngest.spec(config.load(here.root, here.main, {}), here, env=world.env())
     with pytest.raises(HooksUnusableError, match="git is not on the PATH"):
-        devservers.trust.require(spec)
+        devservers.trust.gate.require(spec)
 
 
 def test_a_warm_hook_pays_nothing(world: World) -> None:
@@ -566,11 +568,12 @@ def test_a_warm_hook_pays_nothing(world: World) -> None:
     code = "from devservers.hook import main; import sys; main(); print(*sys.modules)"
     words = ("-P", "-S", "-c", f"import sys; sys.path += {sys.path!r}\n{code}", "ensure")
     warm = set(world.run(*words, program=Path(sys.executable)).out.split())
-    assert not warm & {"devservers.trust", "devservers.brought", "devservers.ownership"}
+    ours = {"devservers.trust.gate", "devservers.trust.brought_along"}
+    assert not warm & {*ours, "devservers.system.ownership"}
     (world.main / ".git" / "devservers" / "inngest.receipt").unlink()
     glanced = set(world.run(*words, program=Path(sys.executable)).out.split())
-    assert "devservers.verdict" in glanced
-    assert not glanced & {"devservers.trust", "devservers.brought", "subprocess", "hashlib"}
+    assert "devservers.lifecycle.verdict" in glanced
+    assert not glanced & {*ours, "subprocess", "hashlib"}
 
 
 # Next.js

@@ -1,6 +1,6 @@
 """The Invoke namespace: `from devservers.tasks import ns` is all that a tasks.py needs."""
 
-from devservers import bytecode
+from devservers.tasks import bytecode
 
 with bytecode.kept():
     from invoke.collection import Collection

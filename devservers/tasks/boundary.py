@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from invoke.exceptions import Exit
 
-from devservers import bytecode, printing
+from devservers import console
 from devservers.errors import UsageError
-from devservers.rendering import Rendered
+from devservers.rendering.servers import Rendered
+from devservers.tasks import bytecode
 
 
 def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> None:
@@ -15,7 +16,7 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
     See `printing.answer`.
     """
     with bytecode.kept():
-        status = printing.answer(make, as_json=as_json, quiet=quiet)
+        status = console.answer(make, as_json=as_json, quiet=quiet)
     if status:
         raise Exit(code=status)
 

@@ -8,11 +8,11 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from devservers import worktree
-from devservers.rendering import Rendered
+from devservers.rendering.servers import Rendered
 from devservers.tasks import boundary
 
 if TYPE_CHECKING:
-    from devservers.githooks import Hooks
+    from devservers.githooks.install import Hooks
     from devservers.worktree import Worktree
 
 HELP = {"json_": "one JSON object on stdout, also on failure"}
@@ -20,9 +20,10 @@ HELP = {"json_": "one JSON object on stdout, also on failure"}
 
 def _answer(name: str, *, as_json: bool) -> None:
     def make() -> Rendered:
-        from devservers import githooks, rendering_hooks  # noqa: PLC0415 - only here
+        from devservers.githooks import install as githooks_install  # noqa: PLC0415 - only here
+        from devservers.rendering import hooks as rendering_hooks  # noqa: PLC0415 - only here
 
-        operation: Callable[[Worktree], Hooks] = getattr(githooks, name)
+        operation: Callable[[Worktree], Hooks] = getattr(githooks_install, name)
         return rendering_hooks.hooks(operation(worktree.find()))
 
     boundary.answer(make, as_json=as_json)
@@ -51,7 +52,8 @@ def trust(_: Context, json_: bool = False) -> None:
     """Accept what this checkout's configuration, and its tracked programs, would execute."""
 
     def make() -> Rendered:
-        from devservers import acceptance, rendering_hooks  # noqa: PLC0415 - only here
+        from devservers.githooks import acceptance  # noqa: PLC0415 - only here
+        from devservers.rendering import hooks as rendering_hooks  # noqa: PLC0415 - only here
 
         return rendering_hooks.trusted(acceptance.accept(worktree.find()))
 

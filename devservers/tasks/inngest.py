@@ -6,11 +6,13 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
-from devservers import config, inngest, rendering, server, worktree
-from devservers.rendering import Rendered
+from devservers import config, inngest, worktree
+from devservers.lifecycle import server
+from devservers.rendering import servers
+from devservers.rendering.servers import Rendered
 from devservers.spec import ServerSpec
-from devservers.tasks import boundary, lifecycle
-from devservers.tasks.lifecycle import Flags, Kind
+from devservers.tasks import boundary, factory
+from devservers.tasks.factory import Flags, Kind
 
 
 def declared(*, stand_in: bool = False) -> ServerSpec:
@@ -20,8 +22,8 @@ def declared(*, stand_in: bool = False) -> ServerSpec:
 
 
 KIND = Kind("inngest", "Inngest dev server", declared, watches=True)
-HELP = lifecycle.START_HELP | {
-    "timeout": lifecycle.START_HELP["timeout"].format(timeout=60),
+HELP = factory.START_HELP | {
+    "timeout": factory.START_HELP["timeout"].format(timeout=60),
     "stand_in": "start the bundled imitation instead of inngest-cli",
 }
 
@@ -39,7 +41,7 @@ def ensure(
     """Make sure that the Inngest dev server runs (safe to call at any time, by any number)."""
     flags = Flags(timeout, wait, force, quiet)
     boundary.answer(
-        lambda: lifecycle.start(KIND, server.ensure, flags, declared(stand_in=stand_in)),
+        lambda: factory.start(KIND, server.ensure, flags, declared(stand_in=stand_in)),
         as_json=json_,
         quiet=quiet,
     )
@@ -58,18 +60,19 @@ def restart(
     """Stop and start the Inngest dev server; the events and runs that it holds are lost."""
     flags = Flags(timeout, wait, force, quiet)
     boundary.answer(
-        lambda: lifecycle.start(KIND, server.restart, flags, declared(stand_in=stand_in)),
+        lambda: factory.start(KIND, server.restart, flags, declared(stand_in=stand_in)),
         as_json=json_,
         quiet=quiet,
     )
 
 
-@task(name="inngest-apps", help={"json_": lifecycle.JSON}, auto_shortflags=False)
+@task(name="inngest-apps", help={"json_": factory.JSON}, auto_shortflags=False)
 def apps(_: Context, json_: bool = False) -> None:
     """Show which worktree's app the Inngest server really serves."""
 
     def make() -> Rendered:
-        from devservers import inngest_apps, rendering_inngest  # noqa: PLC0415 - only here
+        from devservers.inngest import apps as inngest_apps  # noqa: PLC0415 - only here
+        from devservers.rendering import inngest as rendering_inngest  # noqa: PLC0415 - only here
 
         here = worktree.find()
         found = inngest_apps.survey(config.load(here.root, here.main))
@@ -80,14 +83,15 @@ def apps(_: Context, json_: bool = False) -> None:
 
 @task(
     name="inngest-sync",
-    help={"json_": lifecycle.JSON, "port": "of the app (default: this worktree's)"},
+    help={"json_": factory.JSON, "port": "of the app (default: this worktree's)"},
     auto_shortflags=False,
 )
 def sync(_: Context, json_: bool = False, port: str = "") -> None:
     """Make this worktree's app the one that the Inngest server serves, and prove it."""
 
     def make() -> Rendered:
-        from devservers import inngest_apps, rendering_inngest  # noqa: PLC0415 - only here
+        from devservers.inngest import apps as inngest_apps  # noqa: PLC0415 - only here
+        from devservers.rendering import inngest as rendering_inngest  # noqa: PLC0415 - only here
 
         number = boundary.port("--port", port) if port else None
         here = worktree.find()
@@ -97,13 +101,13 @@ def sync(_: Context, json_: bool = False, port: str = "") -> None:
     _answer_if_enabled(make, json_=json_)
 
 
-@task(name="inngest-doctor", help={"json_": lifecycle.JSON}, auto_shortflags=False)
+@task(name="inngest-doctor", help={"json_": factory.JSON}, auto_shortflags=False)
 def doctor(_: Context, json_: bool = False) -> None:
     """Check every precondition, and name the remedy for what fails."""
 
     def make() -> Rendered:
-        from devservers import doctor as examination  # noqa: PLC0415 - only here
-        from devservers import rendering_inngest  # noqa: PLC0415
+        from devservers.inngest import doctor as examination  # noqa: PLC0415 - only here
+        from devservers.rendering import inngest as rendering_inngest  # noqa: PLC0415
 
         return rendering_inngest.doctor(examination.examine())
 
@@ -113,17 +117,17 @@ def doctor(_: Context, json_: bool = False) -> None:
 def _answer_if_enabled(make: Callable[[], Rendered], *, json_: bool, **empty: object) -> None:
     def unless_disabled() -> Rendered:
         spec = declared()
-        return make() if spec.enabled else rendering.disabled(spec.port, KIND.title, **empty)
+        return make() if spec.enabled else servers.disabled(spec.port, KIND.title, **empty)
 
     boundary.answer(unless_disabled, as_json=json_)
 
 
 collection = Collection("inngest")
 collection.add_task(ensure, name="ensure")
-collection.add_task(lifecycle.stop_task(KIND), name="stop")
+collection.add_task(factory.stop_task(KIND), name="stop")
 collection.add_task(restart, name="restart")
-collection.add_task(lifecycle.status_task(KIND), name="status", default=True)
-collection.add_task(lifecycle.logs_task(KIND), name="logs")
+collection.add_task(factory.status_task(KIND), name="status", default=True)
+collection.add_task(factory.logs_task(KIND), name="logs")
 collection.add_task(apps, name="apps")
 collection.add_task(sync, name="sync")
 collection.add_task(doctor, name="doctor")

@@ -8,11 +8,13 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
-from devservers import config, printing, rendering, server, worktree
-from devservers.rendering import Rendered
+from devservers import config, console, worktree
+from devservers.lifecycle import server
+from devservers.rendering import servers
+from devservers.rendering.servers import Rendered
 from devservers.spec import ServerSpec
-from devservers.tasks import boundary, lifecycle
-from devservers.tasks.lifecycle import Flags, Kind
+from devservers.tasks import boundary, factory
+from devservers.tasks.factory import Flags, Kind
 
 
 def declared(*, claim: bool = False) -> ServerSpec:
@@ -31,8 +33,8 @@ def facts(spec: ServerSpec) -> Mapping[str, object]:
 
 
 KIND = Kind("nextjs", "Next.js server", declared, watches=False, facts=facts)
-HELP = lifecycle.START_HELP | {
-    "timeout": lifecycle.START_HELP["timeout"].format(timeout=120),
+HELP = factory.START_HELP | {
+    "timeout": factory.START_HELP["timeout"].format(timeout=120),
 }
 
 
@@ -48,7 +50,7 @@ def ensure(
     """Make sure that this worktree's Next.js server runs (safe to call at any time)."""
     flags = Flags(timeout, wait, force, quiet)
     boundary.answer(
-        lambda: lifecycle.start(KIND, server.ensure, flags, declared(claim=True)),
+        lambda: factory.start(KIND, server.ensure, flags, declared(claim=True)),
         as_json=json_,
         quiet=quiet,
     )
@@ -66,7 +68,7 @@ def restart(
     """Stop and start this worktree's Next.js server."""
     flags = Flags(timeout, wait, force, quiet)
     boundary.answer(
-        lambda: lifecycle.start(KIND, server.restart, flags, declared(claim=True)),
+        lambda: factory.start(KIND, server.restart, flags, declared(claim=True)),
         as_json=json_,
         quiet=quiet,
     )
@@ -81,22 +83,22 @@ def run(_: Context, json_: bool = False) -> None:
     """Run this worktree's Next.js server in the foreground, until ^C."""
 
     def make() -> Rendered:
-        from devservers import foreground  # noqa: PLC0415 - only here
+        from devservers.lifecycle import foreground  # noqa: PLC0415 - only here
 
-        spec = lifecycle.by_hand(declared(claim=True))
+        spec = factory.by_hand(declared(claim=True))
         for warning in spec.warnings:
-            printing.say(f"warning: {warning}")
+            console.say(f"warning: {warning}")
         output = sys.stderr.fileno() if json_ else None
-        code = foreground.run(spec, announce=printing.say, output=output)
-        return rendering.ran(spec.port, code, facts(spec))
+        code = foreground.run(spec, announce=console.say, output=output)
+        return servers.ran(spec.port, code, facts(spec))
 
     boundary.answer(make, as_json=json_)
 
 
 collection = Collection("nextjs")
 collection.add_task(ensure, name="ensure")
-collection.add_task(lifecycle.stop_task(KIND), name="stop")
+collection.add_task(factory.stop_task(KIND), name="stop")
 collection.add_task(restart, name="restart")
-collection.add_task(lifecycle.status_task(KIND), name="status", default=True)
-collection.add_task(lifecycle.logs_task(KIND), name="logs")
+collection.add_task(factory.status_task(KIND), name="status", default=True)
+collection.add_task(factory.logs_task(KIND), name="logs")
 collection.add_task(run, name="run")

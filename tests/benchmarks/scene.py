@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from timing import Case
 
-from devservers import hookfile
+from devservers.githooks import file as githooks_file
 from hooking import detached
 from support import STAND_IN, World, accepts, until
 
@@ -50,8 +50,8 @@ class Scene:
 
     def hook(self, name: str, **more: object) -> Case:
         """Return the hook as git's own hook calls it."""
-        code = ("-c", hookfile.PROGRAM)
-        words = (sys.executable, *hookfile.OPTIONS, *code, "post-checkout", "0", "1", "1")
+        code = ("-c", githooks_file.PROGRAM)
+        words = (sys.executable, *githooks_file.OPTIONS, *code, "post-checkout", "0", "1", "1")
         return self.case(name, *words, **more)
 
     def floors(self) -> list[Case]:

@@ -1,0 +1,157 @@
+"""Printing: the one place that writes to the terminal, for tasks and for what has no Invoke.
+
+Everything for people passes `terminal` on its way: whatever somebody's branch, path or program
+brings along, a line stays one line and commands nothing.
+"""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+from devservers import terminal
+from devservers.errors import DevServerError, UsageError
+from devservers.rendering import servers
+from devservers.rendering.servers import Rendered
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+TERMINATED = 143  # 128 + SIGTERM
+# A script's background ignores ^C.
+_HEEDED = [signal.SIGTERM]
+if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    _HEEDED.append(signal.SIGINT)
+UNDO_LIMIT = 30  # seconds; undoing a start takes some 7 at most
+
+
+class TerminatedError(SystemExit):
+    """What SIGTERM becomes, as ^C becomes KeyboardInterrupt."""
+
+
+def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> int:
+    """Print what `make` returns or raises, and return the exit status it asks for.
+
+    With `as_json` stdout carries one JSON object, whatever happens, and everything for people goes
+    to stderr. With `quiet` nothing is printed where nothing had to be done.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an ASCII terminal, a path that is no UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with contextlib.suppress(ValueError):  # not the main thread: whoever has it decides
+        _undo_when_told_to_end()
+    try:
+        rendered = make()
+    except DevServerError as error:
+        rendered = servers.failed(error)
+    except KeyboardInterrupt:
+        rendered = _failed("interrupted", "Interrupted.", INTERRUPTED)
+    except TerminatedError:
+        rendered = _failed("interrupted", "Terminated.", TERMINATED)
+    except BrokenPipeError:  # logs, into a pager that was left
+        _silence(sys.stdout)
+        return 0
+    except Exception as error:  # noqa: BLE001 - a defect of ours, whose object JSON callers get, too
+        excepthook(type(error), error, error.__traceback__)
+        rendered = _failed("internal", f"{type(error).__name__}: {error}", 1)._replace(lines=())
+    action = rendered.data.get("action")
+    idle = action == "disabled" or (action == "already-running" and not rendered.data.get("added"))
+    if as_json or not (quiet and idle):
+        _print(rendered, as_json=as_json)
+    return rendered.exit_code
+
+
+def say(text: str) -> None:
+    """Tell people something on stderr, while a command goes on; one that is closed ends nothing."""
+    _write_lines(sys.stderr, (text,))
+
+
+def put(text: str) -> None:
+    """Write what was asked for, as it is, to stdout: a part of a log, already made safe.
+
+    Raises UsageError where it can't be written, BrokenPipeError where its reader has gone.
+    """
+    problem = "it was closed"
+    try:
+        if sys.stdout is not None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _silence(sys.stdout)
+        problem = str(error.strerror)
+    raise UsageError(
+        f"Nothing can be written to standard output: {problem}.",
+        hint="Send it elsewhere. With --json on a stdout that works, it says where the log is.",
+    )
+
+
+def excepthook(_kind: type[BaseException], error: BaseException, _traceback: object) -> None:
+    """Print the traceback of a defect, as the interpreter does it, in text that is safe to show."""
+    import traceback  # noqa: PLC0415 - for a defect only
+
+    _write(sys.stderr, terminal.block("".join(traceback.format_exception(error))))
+
+
+def _undo_when_told_to_end() -> None:
+    """Let ^C and SIGTERM undo what has been begun, once: more of them don't interrupt the undoing.
+
+    A caller that is killed, or whose terminal goes, leaves that to the next call.
+    """
+
+    def end(number: int, _frame: object) -> None:
+        # To the very end of the process: the interpreter takes handlers back before, but not this.
+        for other in _HEEDED:
+            signal.signal(other, signal.SIG_IGN)
+        _end_in(UNDO_LIMIT)
+        raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError(TERMINATED)
+
+    for number in _HEEDED:
+        signal.signal(number, end)
+    _end_in(0)  # another task of this process was told to end, and that was all there was to do
+
+
+def _end_in(seconds: int) -> None:
+    """Let the system end the process then, whatever holds it up, a full pipe for one; 0: never."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)
+
+
+def _failed(code: str, message: str, status: int) -> Rendered:
+    error = {"code": code, "message": message, "hint": None}
+    return Rendered({"action": "error", "error": error}, (message,), exit_code=status)
+
+
+def _print(rendered: Rendered, *, as_json: bool) -> None:
+    failed = rendered.data.get("action") == "error"
+    if as_json:  # DEL is the one control character that it leaves as it is
+        data = json.dumps(rendered.data).replace("\x7f", "\\u007f")
+        _write(sys.stdout, f"{data}\n")
+    else:
+        _write_lines(sys.stderr if failed else sys.stdout, rendered.lines)
+    for warning in rendered.warnings:
+        say(f"warning: {warning}")
+
+
+def _write_lines(stream: TextIO | None, lines: Iterable[str]) -> None:
+    _write(stream, "".join(f"{terminal.line(line)}\n" for line in lines))
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write to whatever is open; whoever closed it doesn't want it."""
+    try:
+        if stream is not None and text:
+            stream.write(text)
+            stream.flush()
+    except (OSError, ValueError):
+        _silence(stream)
+
+
+def _silence(stream: TextIO | None) -> None:
+    """Let what is still buffered vanish: the interpreter's last flush would fail, and say so."""
+    with contextlib.suppress(OSError, ValueError):
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

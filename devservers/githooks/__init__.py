@@ -1,0 +1,1 @@
+"""git's hooks: putting ours in, what they may start, and repeating a proof at once."""

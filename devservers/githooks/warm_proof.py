@@ -1,0 +1,157 @@
+"""Receipt: what the last proof of a running server rested on, so that it can be repeated at once.
+
+Reading the configuration and the record costs three times the start of Python, nearly all of it
+imports. The receipt says which files they were, as git's index does: device, inode, size, time.
+While none of those has changed, the answer hangs on live facts only, which are asked again each
+time: the same processes, the same socket, an answer over HTTP. A receipt never claims anything.
+
+It lies in the worktree's git folder, which git removes with the worktree. Without /proc there is
+none. This module imports nothing of typing, pathlib or json: that is all its use.
+"""
+
+import os
+import stat
+
+from devservers.system import procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from devservers.lifecycle.record import ServerRecord
+    from devservers.spec import ServerSpec
+
+FORM = "devservers receipt 1"
+PLACE = "devservers"
+LARGEST = 64 * 1024  # characters
+ENVIRONMENT = ("DEVSERVERS_CONFIG", "HOME")  # what the configuration and its paths depend on
+
+
+def is_good(folder: str, name: str) -> bool:
+    """Return whether the server `name` is proved to run as the worktree at `folder` wants it.
+
+    False says only that it could not be proved this way.
+    """
+    git_dir = _git_dir(folder)
+    lines = _lines(_file(git_dir, name)) if git_dir is not None and procfs.HAS_PROC else []
+    if len(lines) < 5 or lines[:2] != [FORM, _surroundings(folder)]:  # noqa: PLR2004 - see write
+        return False
+    *inputs, end = lines[4:]
+    if end or any(signature(path) != seen for seen, _, path in map(_split, inputs)):
+        return False
+    try:
+        return _lives(lines[2].split("\t")) and _answers(lines[3].split("\t"))
+    except (ValueError, IndexError):
+        return False
+
+
+def write(
+    git_dir: str, folder: str, spec: "ServerSpec", record: "ServerRecord", inputs: "Iterable[str]"
+) -> None:
+    """Note down what `record` was proved by; `inputs` are lines of `sign`, from before the proof.
+
+    What can't be noted (no /proc, a read-only folder) is left: it only saves time.
+    """
+    listener = record.listener
+    if listener is None or not listener.inode:
+        return
+    own, its = record.process, listener.process
+    processes = (own.pid, own.started, its.pid, its.started, listener.fd, listener.inode)
+    question = (listener.address, record.port, spec.health_path, spec.worst_status)
+    facts = ("\t".join(map(str, words)) for words in (processes, question))
+    lines = [FORM, _surroundings(folder), *facts, *inputs, ""]
+    if any("\n" in line for line in lines):
+        return
+    path = _file(git_dir, spec.name)
+    new = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - no pathlib here
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)  # never into what is there
+        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write("\n".join(lines))
+        os.replace(new, path)  # noqa: PTH105
+    except OSError:
+        return
+
+
+def sign(paths: "Iterable[str]") -> list[str]:
+    """Return one line a file: its signature and its path."""
+    return [f"{signature(path)}\t{path}" for path in paths]
+
+
+def signature(path: str) -> str:
+    """Return what changes when a file is written, replaced, removed or made a link."""
+    try:
+        info = os.lstat(path)
+        found = _numbers(info)
+        if stat.S_ISLNK(info.st_mode):
+            found += _numbers(os.stat(path))  # noqa: PTH116 - no pathlib here
+    except FileNotFoundError:
+        return "-" if not os.path.lexists(path) else "broken"
+    except OSError as error:
+        return f"error {error.errno}"
+    return " ".join(map(str, found))
+
+
+def _numbers(info: os.stat_result) -> tuple[int, ...]:
+    kind = (info.st_mode, info.st_uid)
+    return (*kind, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def _surroundings(folder: str) -> str:
+    values = (os.environ.get(name, "") for name in ENVIRONMENT)
+    return "\t".join((folder, *values))
+
+
+def _git_dir(folder: str) -> str | None:
+    entry = f"{folder}/.git"
+    try:
+        with open(entry, encoding="utf-8", errors="surrogateescape", opener=_open) as stream:
+            pointer = stream.read(4096).strip()
+    except IsADirectoryError:
+        return entry
+    except OSError:
+        return None
+    head, _, target = pointer.partition("gitdir: ")
+    return os.path.join(folder, target) if not head else None  # noqa: PTH118
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        with open(file, encoding="utf-8", errors="surrogateescape", opener=_open) as stream:
+            if os.fstat(stream.fileno()).st_uid != os.geteuid():
+                return []  # somebody else's word, with an address to ask
+            return stream.read(LARGEST).split("\n")
+    except (OSError, ValueError):
+        return []
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe in its place holds nobody up
+
+
+def _file(git_dir: str, name: str) -> str:
+    return f"{git_dir}/{PLACE}/{name}.receipt"
+
+
+def _split(line: str) -> tuple[str, str, str]:
+    return line.partition("\t")
+
+
+def _lives(facts: list[str]) -> bool:
+    pid, started, listener, its_start, fd, inode = facts
+    same = all(
+        (fields := procfs.stat_fields(int(number))) is not None
+        and procfs.start_of(fields) == start
+        and not procfs.is_elsewhere(int(number))
+        for number, start in ((pid, started), (listener, its_start))
+    )
+    return same and procfs.socket_inode(int(listener), int(fd)) == inode
+
+
+def _answers(facts: list[str]) -> bool:
+    from devservers.system import http_status  # noqa: PLC0415 - socket is the dearest of all imports here
+
+    address, port, path, worst = facts
+    status = http_status.first_status(address, int(port), path, http_status.TIMEOUT)
+    return status is not None and status <= int(worst)

@@ -1,0 +1,218 @@
+"""Apps: which worktree's app the Inngest server really serves, and making it serve this one's.
+
+Worktrees of one repository have the same app id, and the last to register wins: the server forgets
+the others without a word, and events run in the wrong branch's code.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from devservers import listeners, port_claims
+from devservers.config import Config, InngestConfig
+from devservers.errors import NotSyncedError
+from devservers.inngest import api as inngest_api
+from devservers.inngest import endpoint as inngest_endpoint
+from devservers.inngest.api import ServedApp
+from devservers.inngest.endpoint import Endpoint
+from devservers.listeners import Place
+from devservers.spec import port_of
+from devservers.system import polling
+from devservers.worktree import Worktree
+
+PROOF_TIMEOUT = 3.0  # seconds until the server lists what has registered
+
+
+class App(NamedTuple):
+    """One port, and what the Inngest server makes of the app there."""
+
+    port: int
+    url: str
+    state: str
+    """served, shadowed, failing, not-listening or no-route."""
+    app_id: str | None
+    functions: int | None
+    served_by: int | None
+    """The port whose app is served in this one's place (its own, if it is served)."""
+    worktree: str | None
+    branch: str | None
+    pid: int | None
+    error: str | None
+
+
+class Synced(NamedTuple):
+    """The answer of sync."""
+
+    action: str
+    """synced or already-synced."""
+    port: int
+    url: str
+    app_id: str | None
+    replaced: int | None
+    """The port that was served until now."""
+
+
+class Scene(NamedTuple):
+    """What the server lists (None: no server answers), and who listens where."""
+
+    rows: tuple[ServedApp, ...] | None
+    by_port: Mapping[int, Place]
+
+    @property
+    def served(self) -> tuple[ServedApp, ...]:
+        """The apps that events run in."""
+        return tuple(row for row in self.rows or () if row.served)
+
+    def row(self, port: int) -> ServedApp | None:
+        """Return the row of `port`, the served one if there are several."""
+        found = [row for row in self.rows or () if port_of(row.url) == port]
+        return next((row for row in found if row.served), found[0] if found else None)
+
+    def siblings(self, here: Worktree) -> list[int]:
+        """Return the served ports of the repository that `here` belongs to."""
+        spots = [self.by_port.get(port_of(row.url)) for row in self.served]
+        return [
+            spot.port
+            for spot in spots
+            if spot and spot.here and here.common_dir == spot.here.common_dir is not None
+        ]
+
+    def rival(self, here: Worktree) -> int | None:
+        """Return the one served port of that repository, None where there are several."""
+        siblings = self.siblings(here)
+        return siblings[0] if len(siblings) == 1 else None
+
+
+def survey(config: Config, *, only: tuple[int, ...] | None = None) -> tuple[App, ...]:
+    """Return the state of every port of the pool, and of every app that the server knows beyond.
+
+    With `only`, of those ports alone. Endpoints are probed side by side: any number of dead or
+    hanging ones costs one time-out.
+    """
+    scene = Scene(inngest_api.of(config.inngest).apps(), listeners.listeners_by_port())
+    listed = (port_of(row.url) for row in scene.rows or ())
+    wanted = tuple(dict.fromkeys(only or (*config.nextjs.ports, *listed)))
+    urls = {port: _url(config, scene, port) for port in wanted}
+    to_probe = {port: url for port, url in urls.items() if port in scene.by_port}
+    endpoints = dict(zip(to_probe, inngest_endpoint.probe_all(to_probe.values()), strict=True))
+    return tuple(_app(scene, port, url, endpoints.get(port)) for port, url in urls.items())
+
+
+def sync(config: Config, here: Worktree, port: int | None = None) -> Synced:
+    """Make this worktree's app, or the one on `port`, the served one, and prove it.
+
+    Raises NotSyncedError with the reason.
+    """
+    server = config.inngest.port
+    api = inngest_api.of(config.inngest)._replace(timeout=inngest_api.RECOGNISE_TIMEOUT)
+    scene = Scene(api.apps(), listeners.listeners_by_port())
+    if scene.rows is None:
+        raise NotSyncedError(
+            f"No Inngest dev server answers on port {server}.",
+            hint="`inv inngest.status` tells why; `inv inngest.ensure` starts one.",
+        )
+    port = port or own_port(config, here, scene.by_port)
+    if port is None:
+        raise NotSyncedError(
+            f"Nothing listens in {here.root}, and it has no {config.worktree.port_cache_file}.",
+            hint="Start this worktree's server, or name its port: `inv inngest.sync --port=N`.",
+        )
+    url = _url(config, scene, port)
+    known = scene.row(port)
+    if known and known.served:
+        return Synced("already-synced", port, url, known.app_id, None)
+    inngest_endpoint.register(port, url, server)
+    now = _await_served(config.inngest, port)
+    if now is None:
+        raise NotSyncedError(
+            f"{url} says that it has registered, but the Inngest server on port {server} does not "
+            "list it: the SDK there points to another Inngest.",
+            hint=f"Start that app with INNGEST_DEV=http://localhost:{server}, and without "
+            "INNGEST_BASE_URL.",
+        )
+    before = [port_of(row.url) for row in scene.served if row.app_id == now.app_id]
+    replaced = next((other for other in before if other != port), None)
+    return Synced("synced", port, url, now.app_id, replaced)
+
+
+def serving(
+    config: Config, here: Worktree, rows: tuple[ServedApp, ...] | None
+) -> tuple[bool | None, int | None]:
+    """Return whether this worktree's app is the served one, and the port that is.
+
+    Both are None where that can't be known: this worktree has no app, or nothing is served.
+    """
+    if not any(row.served for row in rows or ()):
+        return None, None
+    scene = Scene(rows, listeners.listeners_by_port())
+    own = own_port(config, here, scene.by_port)
+    if own is None:
+        return None, None
+    if any(port_of(row.url) == own for row in scene.served):
+        return True, own
+    return False, scene.rival(here)
+
+
+def own_port(config: Config, here: Worktree, by_port: Mapping[int, Place]) -> int | None:
+    """Return the port of this worktree's app: where it listens, else what its port file says."""
+    server = by_port.get(config.inngest.port)  # it listens on more ports, and may work in `here`
+    own = [
+        place.port
+        for place in by_port.values()
+        if place.here and place.here.root == here.root and not (server and place.pid == server.pid)
+    ]
+    in_pool = [port for port in own if port in config.nextjs.ports]
+    if in_pool or len(own) == 1:
+        return (in_pool or own)[0]
+    return port_claims.of(config, here.root)
+
+
+def _await_served(settings: InngestConfig, port: int) -> ServedApp | None:
+    def attempt() -> ServedApp | None:
+        row = Scene(inngest_api.of(settings).apps(), {}).row(port)
+        return row if row and row.served else None
+
+    return polling.wait(attempt, time.monotonic() + PROOF_TIMEOUT, what=str)
+
+
+def _url(config: Config, scene: Scene, port: int) -> str:
+    row = scene.row(port)
+    return row.url if row else f"http://localhost:{port}{config.inngest.path}"
+
+
+def _app(scene: Scene, port: int, url: str, endpoint: Endpoint | None) -> App:
+    place, row = scene.by_port.get(port), scene.row(port)
+    there = place.here if place else None
+    state, served_by, error = _judge(scene, port, there, endpoint)
+    known = row.functions if row and row.app_id else None
+    return App(
+        port=port,
+        url=url,
+        state=state,
+        app_id=row.app_id if row else None,
+        functions=known if known is not None or endpoint is None else endpoint.functions,
+        served_by=served_by,
+        worktree=str(there.root) if there else None,
+        branch=there.branch if there else None,
+        pid=place.pid if place else None,
+        error=error,
+    )
+
+
+def _judge(
+    scene: Scene, port: int, there: Worktree | None, endpoint: Endpoint | None
+) -> tuple[str, int | None, str | None]:
+    """Return state, port that is served, and error. `endpoint` is None where nothing listens."""
+    row = scene.row(port)
+    if endpoint is None:
+        return "not-listening", None, row.error if row else None
+    if row and row.served:
+        return "served", port, None
+    if not endpoint.found:
+        return ("failing", None, endpoint.error) if endpoint.error else ("no-route", None, None)
+    if endpoint.error or (row and row.app_id):
+        return "failing", None, endpoint.error or (row.error if row else None)
+    if there and scene.siblings(there):
+        return "shadowed", scene.rival(there), None
+    silent = scene.rows is None
+    return "failing", None, "no Inngest server answers" if silent else "it has not registered"

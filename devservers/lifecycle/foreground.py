@@ -1,0 +1,140 @@
+"""Foreground: a declared server in the caller's terminal, known to all other calls meanwhile."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+from devservers.errors import PortInUseError
+from devservers.lifecycle import failures, launch, state
+from devservers.lifecycle.locked import LOCK_TIMEOUT, locked
+from devservers.lifecycle.record import ServerRecord
+from devservers.lifecycle.server import STOP_GRACE
+from devservers.lifecycle.verdict import Verdict, family, look
+from devservers.spec import ServerSpec
+from devservers.system import process, procfs, sockets
+
+SIGNALLED = 128  # a shell adds the signal's number
+
+
+def run(
+    spec: ServerSpec,
+    *,
+    announce: Callable[[str], None] = lambda _: None,
+    output: int | None = None,
+) -> int:
+    """Run the server until it ends, and return its exit status (128 + N for a signal).
+
+    It has the caller's terminal, and the descriptor `output` for its stdout if one is given. Its
+    start is recorded, so that an `ensure` meanwhile finds it; ^C reaches it directly. `announce`
+    is told where it will be. Raises PortInUseError where one runs already or something else holds
+    the port, CliNotFoundError, ServerExitedError, LockTimeoutError, StateUnusableError.
+    """
+    with _passing_on() as children, ExitStack() as lock:
+        lock.enter_context(locked(spec, LOCK_TIMEOUT))
+        argv = _checked(spec)
+        announce(f"{spec.title}: {spec.url(spec.port)} (^C ends it)")
+        child = _spawn(spec, argv, output)
+        children.append(child)
+        record = _record(spec, argv, child)
+        try:
+            if record:
+                state.write(spec.pid_file, record)
+            lock.close()
+            code = child.wait()
+        finally:
+            _tidy(spec, record, child)
+    return SIGNALLED - code if code < 0 else code
+
+
+def _checked(spec: ServerSpec) -> tuple[str, ...]:
+    view = look(spec)
+    if view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT):
+        raise failures.port_in_use(spec, view.port)
+    if view.verdict not in (Verdict.STOPPED, Verdict.STALE):
+        known = view.listener.process if view.listener else view.record and view.record.process
+        pid = known.pid if known else None
+        raise PortInUseError(
+            f"The {spec.title} runs already: {spec.url(view.port)} (pid {pid}).",
+            hint=f"`inv {spec.name}.logs --follow` shows its output; "
+            f"`inv {spec.name}.stop {spec.name}.run` takes it to the foreground.",
+            details={"port": view.port, "holders": [sockets.holder(pid)]},
+        )
+    state.require_lock(spec.pid_file)
+    launch.end(spec, (), STOP_GRACE)  # what a killed caller started and never recorded
+    launch.check_free(spec, time.monotonic() + launch.FREE_TIMEOUT)
+    return spec.command()
+
+
+def _spawn(
+    spec: ServerSpec, argv: tuple[str, ...], output: int | None
+) -> "subprocess.Popen[bytes]":
+    name, _, value = spec.marker.partition("=")
+    # It stays in the session of the caller's terminal, so that ^C reaches it.
+    session = {procfs.SESSION: str(os.getsid(0))} if hasattr(os, "getsid") else {}
+    env = {**spec.env, **session, name: value}
+    try:
+        return subprocess.Popen(argv, cwd=spec.cwd, env=env, stdout=output)  # noqa: S603
+    except OSError as error:
+        raise failures.not_executed(spec, argv, error) from error
+
+
+def _record(
+    spec: ServerSpec, argv: tuple[str, ...], child: "subprocess.Popen[bytes]"
+) -> ServerRecord | None:
+    identity = process.identify(child.pid)
+    if identity is None:  # it has ended already
+        return None
+    return ServerRecord(
+        process=identity,
+        port=spec.port,
+        argv=argv,
+        urls=spec.urls,
+        log_file=None,  # its output is in the terminal
+        log_offset=0,
+        cwd=str(spec.cwd),
+        worktree=str(spec.worktree),
+        branch=spec.branch,
+        started_at=round(time.time(), 3),
+        stand_in=spec.stand_in,
+    )
+
+
+def _tidy(spec: ServerSpec, record: ServerRecord | None, child: "subprocess.Popen[bytes]") -> None:
+    """End what a launcher left behind, and forget it."""
+    roots = (record.process,) if record else ()
+    if child.poll() is None or family(spec, roots, spec.port).members:
+        launch.end(spec, roots, STOP_GRACE)
+    child.wait()
+    now = state.read(spec.pid_file)  # an ensure may have added the listener to the record
+    if record and now and now.process == record.process:
+        state.remove(spec.pid_file, now)
+
+
+@contextmanager
+def _passing_on() -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """Hand SIGTERM and SIGHUP on to the children in the list, and leave ^C to the terminal.
+
+    The terminal sends ^C to the whole foreground group, so that the child has it already.
+    """
+    children: list[subprocess.Popen[bytes]] = []
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        for child in children:
+            child.send_signal(number)
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        pass
+
+    handlers = {signal.SIGINT: leave, signal.SIGTERM: hand_on}
+    if os.name == "posix":
+        handlers[signal.SIGHUP] = hand_on
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield children
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

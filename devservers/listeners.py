@@ -1,0 +1,35 @@
+"""Places: who listens on each port of this machine, and in which git worktree."""
+
+from typing import NamedTuple
+
+from devservers import worktree
+from devservers.system import process_info, sockets
+from devservers.worktree import Worktree
+
+
+class Place(NamedTuple):
+    """Who listens on a port, and where."""
+
+    port: int
+    pid: int | None
+    here: Worktree | None
+
+
+def listeners_by_port() -> dict[int, Place]:
+    """Return who listens on each port of this machine."""
+    found: dict[int, Place] = {}
+    trees: dict[int | None, Worktree | None] = {None: None}
+    for socket in sockets.listening():
+        if socket.pid is not None and socket.pid not in trees:
+            trees[socket.pid] = worktree_of(socket.pid)
+        found.setdefault(socket.port, Place(socket.port, socket.pid, trees[socket.pid]))
+    return found
+
+
+def worktree_of(pid: int) -> Worktree | None:
+    """Return what `pid` works in; None in a folder that is gone, or that this user may not read.
+
+    A stranger's process may stand anywhere, and git's folder above it may hold anything.
+    """
+    folder = process_info.folder(pid)
+    return worktree.peek(folder) if folder and not process_info.is_gone(pid) else None

@@ -1,0 +1,234 @@
+"""Port assignment: one port of the pool for each worktree, decided once, under a common lock."""
+
+import contextlib
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from devservers import port_claims, worktree
+from devservers.config import Config
+from devservers.errors import LockTimeoutError, NoPortError, UsageError
+from devservers.lifecycle import state
+from devservers.nextjs import discovery
+from devservers.spec import url_of
+from devservers.system import process, sockets
+from devservers.worktree import Worktree
+
+VARIABLES = ("PORT", "DEV_PORT")  # the first that is set wins
+LOCK_TIMEOUT = 30.0  # seconds; the lock is held for milliseconds
+
+
+class Assigned(NamedTuple):
+    """The answer of assign: this worktree's port, and how it came to it."""
+
+    port: int
+    method: str
+    """env, cached, hash or first-available."""
+    available: bool
+    """This worktree's server has it, or could have it now."""
+    url: str
+    worktree: str
+    branch: str | None
+    warnings: tuple[str, ...] = ()
+
+
+class _Choice(NamedTuple):
+    port: int
+    method: str
+    warnings: tuple[str, ...] = ()
+
+
+def assign(
+    config: Config, here: Worktree, *, env: Mapping[str, str] = os.environ, claim: bool = True
+) -> Assigned:
+    """Return the port of the worktree `here`; without `claim` what it would be, writing nothing.
+
+    In this order: `PORT` and `DEV_PORT` in `env`, the claim on disk, a hash of the folder's path,
+    the first port that is free. Raises UsageError, NoPortError, LockTimeoutError,
+    StateUnusableError.
+    """
+    choice = _asked_for(config, here, env) or _kept(config, here)
+    if choice is None:
+        with _locked(here) if claim else contextlib.nullcontext():
+            choice = _kept(config, here)  # another call may have chosen meanwhile
+            if choice is None:
+                choice = _chosen(config, here)
+                if claim:
+                    port_claims.write(config, here, choice.port)
+                    choice = _told_to_ignore(config, here, choice)
+    return Assigned(
+        choice.port,
+        choice.method,
+        is_available(here, choice.port),
+        url_of(config.nextjs.hostname, choice.port),
+        str(here.root),
+        here.branch,
+        choice.warnings,
+    )
+
+
+def asked_for(env: Mapping[str, str]) -> tuple[int, str] | None:
+    """Return the port that the environment asks for and the variable. Raises UsageError."""
+    for name in VARIABLES:
+        text = env.get(name, "").strip()
+        if text:
+            port = port_claims.parse(text)
+            if port is None:
+                raise UsageError(
+                    f"{name} is {text!r}; it must be a port number from 1 to 65535.",
+                    hint=f"Correct it, or `unset {name}`.",
+                )
+            return port, name
+    return None
+
+
+def is_available(here: Worktree, port: int) -> bool:
+    """Return whether nobody but this worktree's own server holds `port`."""
+    if not sockets.is_open(port) and sockets.is_free(port):
+        return True
+    record = discovery.recorded(here.state_dir / "nextjs.pid")
+    if record and record.port == port:
+        return True
+    return any(
+        found.pid is not None and discovery.serves(found.pid, port, here.root)
+        for found in sockets.listeners(port)
+    )
+
+
+def _asked_for(config: Config, here: Worktree, env: Mapping[str, str]) -> _Choice | None:
+    asked = asked_for(env)
+    if asked is None:
+        return None
+    port, name = asked
+    if config.inngest.enabled and port == config.inngest.port:
+        raise UsageError(
+            f"{name} is {port}, which is the port of the Inngest dev server.",
+            hint=f"`unset {name}`, or set it to another port.",
+        )
+    warnings = []
+    owner = port_claims.of_others(config, here).get(port)
+    if owner:
+        warnings.append(f"{name} asks for port {port}, which {owner.root} claims.")
+    if port not in config.nextjs.ports:
+        warnings.append(
+            f"{name} asks for port {port}, which is not one of nextjs.ports: the Inngest dev "
+            "server does not watch it."
+        )
+    return _Choice(port, "env", tuple(warnings))
+
+
+def _kept(config: Config, here: Worktree) -> _Choice | None:
+    """Return the claim on disk, if it holds.
+
+    It holds whoever listens on its port now, or the port would change with every passer-by. It
+    doesn't where another worktree has the same one (a copied or a committed file): the main
+    worktree keeps its claim then, others give way when they ask.
+    """
+    port = port_claims.of(config, here.root)
+    if port is None or port not in config.nextjs.ports:
+        return None
+    if (
+        here.root != here.main
+        and port in port_claims.of_others(config, here)
+        and not _runs_on(here, port)
+    ):
+        return None
+    return _Choice(port, "cached")
+
+
+def _runs_on(here: Worktree, port: int) -> bool:
+    record = discovery.recorded(here.state_dir / "nextjs.pid")
+    return record is not None and record.port == port
+
+
+def _chosen(config: Config, here: Worktree) -> _Choice:
+    """Return a port of the pool that nobody claims and nobody else holds. Raises NoPortError."""
+    warnings = tuple(_broken_claim(config, here))
+    pool = config.nextjs.ports
+    taken = port_claims.of_others(config, here)
+    record = discovery.recorded(here.state_dir / "nextjs.pid")
+    if record and record.port in pool and record.port not in taken:
+        return _Choice(record.port, "cached", warnings)  # only the file was lost
+    hashed = pool[zlib.crc32(os.fsencode(here.root)) % len(pool)]
+    for port in dict.fromkeys((hashed, *pool)):
+        if port not in taken and is_available(here, port):
+            return _Choice(port, "hash" if port == hashed else "first-available", warnings)
+    raise _no_port(pool, taken)
+
+
+def _broken_claim(config: Config, here: Worktree) -> Iterator[str]:
+    name = config.worktree.port_cache_file
+    text = port_claims.text_of(config, here.root)
+    if text is None:
+        return
+    port = port_claims.parse(text)
+    if port is None:
+        yield f"{name} held {text[:20].strip()!r}, which is no port; it was written anew."
+    elif port not in config.nextjs.ports:
+        yield f"{name} held {port}, which is not one of nextjs.ports; it was written anew."
+    else:
+        owner = port_claims.of_others(config, here)[port].root
+        yield f"{name} held {port}, which {owner} claims too; it was written anew."
+
+
+def _no_port(pool: tuple[int, ...], taken: Mapping[int, Worktree]) -> NoPortError:
+    rows = []
+    for port in pool:
+        owner = taken.get(port)
+        holders = sockets.holders(port)
+        rows.append(
+            {
+                "port": port,
+                "worktree": str(owner.root) if owner else None,
+                "branch": owner.branch if owner else None,
+                "holders": list(holders),
+            }
+        )
+    return NoPortError(
+        f"No port of nextjs.ports is free ({len(pool)} ports):",
+        lines=[f"  {row['port']}: {_holder(row)}" for row in rows],
+        hint="Add ports to nextjs.ports in the configuration, or remove a worktree that is not "
+        "needed (`git worktree remove`); `inv dev.prune` ends what such a one left running.",
+        details={"ports": rows},
+    )
+
+
+def _holder(row: Mapping[str, object]) -> str:
+    if row["worktree"]:
+        branch = f" (branch {row['branch']})" if row["branch"] else ""
+        return f"claimed by {row['worktree']}{branch}"
+    holders = row["holders"]
+    names = [
+        f"{holder['name'] or 'a process'} (pid {holder['pid']}, in {holder['cwd']})"
+        for holder in (holders if isinstance(holders, list) else ())
+        if holder["pid"]
+    ]
+    return f"held by {' and '.join(names)}" if names else "held by a process of another user"
+
+
+def _told_to_ignore(config: Config, here: Worktree, choice: _Choice) -> _Choice:
+    """Add, once, the hint that git would commit the claim."""
+    name = config.worktree.port_cache_file
+    if worktree.is_ignored(here, name):
+        return choice
+    hint = f"git does not ignore {name}: add `/{name}` to .gitignore, or it will be committed."
+    return choice._replace(warnings=(*choice.warnings, hint))
+
+
+@contextlib.contextmanager
+def _locked(here: Worktree) -> Iterator[None]:
+    """Hold the lock that all worktrees of the repository share."""
+    place = here.shared_dir / "ports"
+    with contextlib.suppress(OSError):  # the lock says what is wrong
+        place.parent.mkdir(parents=True, exist_ok=True)
+    me = process.identify(os.getpid())
+    with state.lock(place, LOCK_TIMEOUT, me.started if me else "?") as held:
+        if not held:
+            lock = state.lock_file(place)
+            raise LockTimeoutError(
+                f"Waited {LOCK_TIMEOUT:g} s for the lock {lock}.",
+                hint="Another call is choosing a port. Wait for it, or end it and try again.",
+                details={"waitedSeconds": LOCK_TIMEOUT},
+            )
+        yield

@@ -1,0 +1,1 @@
+"""Results as JSON under the contract's names, and as lines for people."""

@@ -1,0 +1,96 @@
+"""Rendering of what only the Inngest server has: apps, sync, doctor."""
+
+from collections.abc import Sequence
+
+from devservers.inngest.apps import App, Synced
+from devservers.inngest.doctor import Check
+from devservers.rendering.servers import Rendered
+from devservers.rendering.table import table
+
+OWN_ID = (
+    "To have several worktrees served at once, give each an app id of its own: "
+    '`new Inngest({ id: process.env.INNGEST_APP_ID ?? "…" })`, '
+    "and set INNGEST_APP_ID in each worktree."
+)
+
+
+def apps(found: Sequence[App], here: str) -> Rendered:
+    """Render the state of every app; `here` is the folder of the asking worktree."""
+    rows = [
+        (
+            "*" if app.worktree == here else "",
+            app.port,
+            _state(app),
+            app.app_id,
+            app.functions,
+            app.branch,
+            app.worktree,
+        )
+        for app in found
+    ]
+    titles = ("", "PORT", "STATE", "APP", "FUNCTIONS", "BRANCH", "WORKTREE")
+    return Rendered(
+        {"apps": [app_data(app) for app in found]}, (*table(titles, rows), *_next(found, here))
+    )
+
+
+def synced(result: Synced) -> Rendered:
+    """Render sync."""
+    data = {
+        "action": result.action,
+        "port": result.port,
+        "url": result.url,
+        "appId": result.app_id,
+        "replaced": result.replaced,
+    }
+    if result.action == "already-synced":
+        line = f"{result.app_id} on port {result.port} is the one that is served already"
+    else:
+        whom = f", in place of port {result.replaced}" if result.replaced else ""
+        line = f"{result.app_id} is served from port {result.port} now{whom}: {result.url}"
+    return Rendered(data, (line,))
+
+
+def doctor(checks: Sequence[Check]) -> Rendered:
+    """Render the checks; the exit status is 0 if all is well, else 1."""
+    lines: list[str] = []
+    for check in checks:
+        lines.append(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
+        if check.fix:
+            lines.append(f"     fix: {check.fix}")
+    failed = sum(not check.ok for check in checks)
+    lines.append(f"{failed} of {len(checks)} checks failed" if failed else "All is well.")
+    data = {"checks": [check._asdict() for check in checks]}
+    return Rendered(data, tuple(lines), exit_code=1 if failed else 0)
+
+
+def app_data(app: App) -> dict[str, object]:
+    """Return one app under the contract's names."""
+    return {
+        "port": app.port,
+        "url": app.url,
+        "state": app.state,
+        "appId": app.app_id,
+        "functions": app.functions,
+        "servedBy": app.served_by,
+        "worktree": app.worktree,
+        "branch": app.branch,
+        "pid": app.pid,
+        "error": app.error,
+    }
+
+
+def _state(app: App) -> str:
+    if app.state == "shadowed" and app.served_by:
+        return f"shadowed by {app.served_by}"
+    return f"{app.state}: {app.error}" if app.state == "failing" and app.error else app.state
+
+
+def _next(found: Sequence[App], here: str) -> list[str]:
+    shadowed = [app for app in found if app.state == "shadowed"]
+    lines = []
+    if any(app.worktree == here for app in shadowed):
+        lines.append("Events run another worktree's code. `inv inngest.sync` serves this one's.")
+    if shadowed:
+        lines.append(OWN_ID)
+    return lines

@@ -1,0 +1,72 @@
+"""Rendering of what is about worktrees and ports: JSON under the contract's names, and lines."""
+
+from collections.abc import Sequence
+
+from devservers.nextjs.port_assignment import Assigned
+from devservers.nextjs.port_pool import Entry
+from devservers.rendering.servers import Rendered
+from devservers.rendering.table import table
+
+
+def assigned(result: Assigned) -> Rendered:
+    """Render ports.assign."""
+    data = {
+        "port": result.port,
+        "method": result.method,
+        "available": result.available,
+        "baseUrl": result.url,
+        "worktree": result.worktree,
+        "branch": result.branch,
+        "warnings": result.warnings,
+    }
+    lines = [f"Port {result.port} ({_HOW[result.method]}): {result.url}"]
+    if not result.available:
+        lines.append(
+            f"  something else listens on it: `inv ports.who --port={result.port}` says who"
+        )
+    return Rendered(data, tuple(lines), result.warnings)
+
+
+_HOW = {
+    "env": "as the environment asks",
+    "cached": "as assigned before",
+    "hash": "assigned to this worktree now",
+    "first-available": "assigned to this worktree now",
+}
+
+
+def port_list(found: Sequence[Entry], here: str) -> Rendered:
+    """Render ports.list; `here` is the folder of the asking worktree."""
+    rows = [
+        (
+            "*" if entry.worktree == here else "",
+            entry.port,
+            entry.state,
+            f"{entry.name or '?'} (pid {entry.pid or '?'})" if entry.listening else None,
+            entry.branch,
+            entry.worktree,
+        )
+        for entry in found
+    ]
+    titles = ("", "PORT", "STATE", "LISTENER", "BRANCH", "WORKTREE")
+    return Rendered({"ports": [entry._asdict() for entry in found]}, table(titles, rows))
+
+
+def holders(port: int, found: Sequence[dict[str, object]]) -> Rendered:
+    """Render ports.who."""
+    lines = []
+    for holder in found:
+        argv = holder["cmdline"]
+        command = " ".join(argv).strip() if isinstance(argv, list) else "unknown"
+        lines += [
+            f"Port {port}: {holder['name'] or 'a process of another user'} "
+            f"(pid {holder['pid'] or 'unknown'})",
+            f"  command: {command}",
+            *(f"  {word}: {holder[word]}" for word in _KNOWN if holder[word]),
+        ]
+    return Rendered(
+        {"port": port, "holders": list(found)}, tuple(lines or [f"Nobody listens on port {port}."])
+    )
+
+
+_KNOWN = ("user", "cwd", "worktree", "since")

@@ -1,0 +1,1 @@
+"""The operating system: processes, sockets, files, HTTP on this machine."""

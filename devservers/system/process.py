@@ -1,0 +1,251 @@
+"""Processes: identity, the family of a server, and ending what was proved ours.
+
+On Linux /proc is read directly: a warm call needs two small reads and no psutil. Elsewhere psutil.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from devservers.system import procfs
+from devservers.system.identity import Identity, Listener
+
+POLL = 0.01  # seconds
+KILL_WAIT = 5.0  # seconds after SIGKILL until a process counts as a survivor
+CLOCK_TOLERANCE = 1.0  # seconds; psutil's create_time follows clock changes (psutil #2526, #2541)
+
+
+class Process(NamedTuple):
+    """One row of the process table."""
+
+    identity: Identity
+    parent: int
+    session: int
+
+
+class Family(NamedTuple):
+    """Who belongs to a server, and who only carries its mark."""
+
+    members: tuple[Identity, ...]
+    strays: tuple[Identity, ...]
+    """What the server opened and that has left its tree and its session: an editor, a daemon."""
+
+
+class Ended(NamedTuple):
+    """What `stop` did."""
+
+    pids: tuple[int, ...]
+    """Who was signalled and is gone."""
+    forced: bool
+    """SIGKILL was needed."""
+    survivors: tuple[int, ...]
+    """Who is still there, or may not be signalled by this user."""
+    left: tuple[Identity, ...] = ()
+    """Who carries the server's mark, but lives on its own, and was left alone."""
+
+
+def identify(pid: int) -> Identity | None:
+    """Return the identity of `pid`, None if there is no such process. A zombie is gone."""
+    row = _row(pid)
+    return row.identity if row else None
+
+
+def is_alive(process: Identity) -> bool:
+    """Return whether that very process is there still: the same pid, start and namespaces."""
+    now = identify(process.pid)
+    same = now is not None and _same_start(now.started, process.started)
+    return same and not procfs.is_elsewhere(process.pid)
+
+
+def holds(listener: Listener) -> bool:
+    """Return whether that very process still has that very socket open.
+
+    Its cost does not depend on how many processes or sockets the machine has. False where it
+    can't be told this way (no /proc, or another user's process).
+    """
+    return bool(listener.inode) and (
+        procfs.socket_inode(listener.process.pid, listener.fd) == listener.inode
+        and is_alive(listener.process)
+    )
+
+
+def has_marker(pid: int, marker: str) -> bool:
+    """Return whether `pid`, a process within reach, carries `marker` (`NAME=value`)."""
+    return os.fsencode(marker) in procfs.environ(pid) and procfs.is_within_reach(pid)
+
+
+def family(roots: Iterable[Identity], marker: str = "") -> Family:
+    """Return every live process that is proved to belong to a server, roots first.
+
+    That is: each root that is alive, whoever carries `marker` and is still in the session that was
+    made for the server, the sessions that those lead, and all descendants of these. A session
+    whose leader is gone proves nothing (its number may be used again); its members carry the mark.
+    Nobody in other namespaces is ever among them. Nor is the calling process, and its ancestors
+    are not for their mark alone.
+    """
+    table = {row.identity.pid: row for row in _table()}
+    own = _ancestry(table)
+    live = [root.pid for root in roots if _is_in(table, root)]
+    marked = [pid for pid in table if pid not in own and marker and has_marker(pid, marker)]
+    found = dict.fromkeys(live)
+    found |= dict.fromkeys(pid for pid in marked if names_session(pid, table[pid].session))
+    leaders = set(found)
+    found |= dict.fromkeys(pid for pid, row in table.items() if row.session in leaders)
+    children: dict[int, list[int]] = {}
+    for pid, row in table.items():
+        children.setdefault(row.parent, []).append(pid)
+    pending = list(found)
+    while pending:
+        for child in children.get(pending.pop(), ()):
+            if child not in found:
+                found[child] = None
+                pending.append(child)
+    members = (pid for pid in found if pid != os.getpid() and not procfs.is_elsewhere(pid))
+    strays = (pid for pid in marked if pid not in found)
+    return Family(*(tuple(table[pid].identity for pid in pids) for pids in (members, strays)))
+
+
+def names_session(pid: int, session: int) -> bool:
+    """Return whether `pid` was started, by whatever way, in the session of that number."""
+    return os.fsencode(f"{procfs.SESSION}={session}") in procfs.environ(pid)
+
+
+def stop(
+    processes: Iterable[Identity],
+    grace: float,
+    more: Callable[[], Iterable[Identity]] = tuple,
+) -> Ended:
+    """End `processes`: SIGTERM, up to `grace` seconds, SIGKILL, and wait until they are gone.
+
+    `more` is asked for what has been forked meanwhile; it must only name proved members. Each
+    identity is proved again right before each signal.
+    """
+    members = dict.fromkeys(processes)
+    signalled: dict[Identity, None] = {}
+    refused: dict[Identity, None] = {}
+    forced = False
+    for signal_number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_WAIT)):
+        deadline = time.monotonic() + patience
+        pending = [process for process in members if is_alive(process)]
+        while pending:
+            forced = forced or signal_number == signal.SIGKILL
+            for process in pending:
+                (signalled if _send(process, signal_number) else refused)[process] = None
+            _await_exit([process for process in pending if process not in refused], deadline)
+            pending = _newcomers(more, members) or _newcomers(more, members)
+            if time.monotonic() >= deadline:
+                break  # something forks faster than it ends
+        if not any(is_alive(process) for process in members if process not in refused):
+            break
+    survivors = tuple(process.pid for process in members if is_alive(process))
+    ended = tuple(process.pid for process in signalled if process.pid not in survivors)
+    return Ended(ended, forced, survivors)
+
+
+def _newcomers(
+    more: Callable[[], Iterable[Identity]], members: dict[Identity, None]
+) -> list[Identity]:
+    found = [process for process in more() if process not in members and is_alive(process)]
+    members.update(dict.fromkeys(found))
+    return found
+
+
+def _await_exit(processes: list[Identity], deadline: float) -> None:
+    while any(is_alive(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL)
+
+
+def _send(process: Identity, signal_number: int) -> bool:
+    """Signal that very process; return False if this user may not.
+
+    A pidfd names one process for good, so that nothing else can be hit if the pid is used again
+    between the proof and the signal; where there are none, a proof right before comes closest.
+    """
+    fd = _pidfd(process.pid)
+    try:
+        if is_alive(process):
+            if fd is None:
+                os.kill(process.pid, signal_number)
+            else:
+                signal.pidfd_send_signal(fd, signal_number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        return False
+    finally:
+        if fd is not None:
+            os.close(fd)
+    return True
+
+
+def _pidfd(pid: int) -> int | None:
+    """Return a pidfd; None on macOS, on old kernels, and where seccomp forbids them."""
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            return os.pidfd_open(pid)
+    return None
+
+
+def _is_in(table: Mapping[int, Process], process: Identity) -> bool:
+    row = table.get(process.pid)
+    return row is not None and _same_start(row.identity.started, process.started)
+
+
+def _ancestry(table: Mapping[int, Process]) -> set[int]:
+    found: set[int] = set()
+    pid = os.getpid()
+    while pid not in found:
+        found.add(pid)
+        if pid not in table:
+            break
+        pid = table[pid].parent
+    return found
+
+
+def _same_start(one: str, other: str) -> bool:
+    if procfs.HAS_PROC or one == other:
+        return one == other
+    try:
+        return abs(float(one) - float(other)) <= CLOCK_TOLERANCE
+    except ValueError:
+        return False
+
+
+def _table() -> list[Process]:
+    return [row for row in map(_row, _pids()) if row]
+
+
+def _pids() -> list[int]:
+    if procfs.HAS_PROC:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - speed
+    import psutil  # noqa: PLC0415 - only where there is no /proc
+
+    return psutil.pids()
+
+
+def _row(pid: int) -> Process | None:
+    if not procfs.HAS_PROC:
+        return _row_from_psutil(pid)
+    fields = procfs.stat_fields(pid)
+    if fields is None:
+        return None
+    identity = Identity(pid, procfs.start_of(fields))
+    return Process(identity, parent=int(fields[1]), session=int(fields[3]))
+
+
+def _row_from_psutil(pid: int) -> Process | None:
+    import psutil  # noqa: PLC0415 - only where there is no /proc
+
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                return None
+            started, parent = f"{process.create_time():.3f}", process.ppid()
+        session = os.getsid(pid) if hasattr(os, "getsid") else -1
+    except (psutil.Error, OSError, ValueError):  # ValueError: no pid can be such a number
+        return None
+    return Process(Identity(pid, started), parent, session)
