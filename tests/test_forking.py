@@ -13,7 +13,8 @@ from support import Ran, World, heed_interrupts, is_alive, until
 LOOK = """
 import json, os, resource, signal, subprocess, sys, threading
 from pathlib import Path
-from devservers import printing, proc
+from devservers import console
+from devservers.system import procfs
 
 def stream(it):
     known = (it.name, it.mode, it.encoding, it.errors, it.newlines, it.line_buffering)
@@ -35,7 +36,7 @@ print(json.dumps({
     "umask": status["Umask"],
     "limits": [resource.getrlimit(n) for n in range(16)],
     "main": [name for name in vars(sys.modules["__main__"]) if not name.startswith("__")],
-    "learnt": (proc._own, proc._boot_ids, printing._HEEDED),
+    "learnt": (procfs._own, procfs._boot_ids, console._HEEDED),
     "threads": threading.active_count(),
     "writes bytecode": sys.dont_write_bytecode,
 }))

@@ -19,7 +19,7 @@ from devservers.githooks.file import BEGIN, END
 from hooking import detached, put_hook, run_git, settle
 from support import World, accepts, git, make_repository, until
 
-REPOSITORY = Path(githooks_install.__file__).parents[1]
+REPOSITORY = Path(githooks_install.__file__).parents[2]
 
 BOTH = ("post-checkout", "post-merge")
 SH = "#!/bin/sh\n"

@@ -1,6 +1,7 @@
 """What a server opened (an editor, an agent, a daemon): it carries the mark, and is no server."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,15 @@ def test_a_failed_start_leaves_what_an_earlier_server_opened(opened: Any) -> Non
     opened.behave("exit=3")
     assert opened.fails("ensure", code=13)["code"] == "server-exited"
     assert is_alive(editor)
+
+
+def test_an_heir_that_holds_a_port_and_never_answers_does_not_hold_up_the_undo(
+    world: World,
+) -> None:
+    """It has the sockets of the server that forked it on SIGTERM, in a session of its own."""
+    world.behave("setsid", "fork-on-term", "moves")
+    begun = time.monotonic()
+    error = world.fails("ensure", "--timeout=3", code=14)
+    assert time.monotonic() - begun < 15
+    assert error["code"] == "not-ready"
+    world.assert_nothing_left()

@@ -140,7 +140,7 @@ def test_the_user_of_a_socket_is_read_from_the_kernels_table(world: World) -> No
 
 
 def test_a_container_is_said_where_a_holder_runs_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures, "proc", SimpleNamespace(is_elsewhere=lambda _: True))
+    monkeypatch.setattr(failures, "procfs", SimpleNamespace(is_elsewhere=lambda _: True))
     said = failures.describe_holder({**sockets.holder(os.getpid()), "cwd": None, "since": None})
     assert said.endswith(", in another container)")
 

@@ -16,6 +16,7 @@ from devservers.system.process import Ended
 
 UNDO_GRACE = 1.0  # seconds; a start that failed holds nothing that could be lost
 MOST_MOVES = 3
+MOST_HEIRS = 5  # generations of what forks while a start is undone
 FREE_TIMEOUT = 2.0  # seconds after the last exit until the port counts as not free
 MOVE_GRACE = 1.0  # seconds that a server may answer on another port before its own
 
@@ -88,7 +89,7 @@ def end(
     found = family(spec, roots, spec.port if port is None else port)
 
     def members() -> tuple[Identity, ...]:
-        now = family(spec, roots, spec.port if port is None else port)
+        now = family(spec, roots, spec.port if port is None else port, ask_strays=False)
         return (*now.members, *now.strays) if strays else now.members
 
     ended = process.stop((*found.members, *(found.strays if strays else ())), grace, members)
@@ -139,8 +140,12 @@ def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> Serve
 def _undo(spec: ServerSpec, child: "Popen[bytes] | None") -> None:
     try:
         end(spec, (), UNDO_GRACE)
-        while child and (found := _of_this_start(spec, child)):  # it may be forking still
-            end(spec, found, UNDO_GRACE)
+        # It may be forking still, at each SIGTERM: whoever isn't asked can't.
+        for grace in (UNDO_GRACE, *[0.0] * MOST_HEIRS):
+            found = _of_this_start(spec, child) if child else ()
+            if not found:
+                break
+            end(spec, found, grace)
     finally:
         if child:
             child.kill()  # only one that has gone into a container of its own is still there

@@ -82,22 +82,27 @@ def look(spec: ServerSpec, path: str | None = None, deadline: float = math.inf) 
     return _look_at_port(spec, record, path, deadline)
 
 
-def family(spec: ServerSpec, roots: Iterable[Identity], port: int) -> Family:
+def family(
+    spec: ServerSpec, roots: Iterable[Identity], port: int, *, ask_strays: bool = True
+) -> Family:
     """Return who belongs to the server: the family of `roots`, of its mark, and of its port.
 
     Whoever carries the mark and listens on `port` is the server, whatever session it has made for
-    itself; and so is, on any port, what says itself to be a server of a kind that moves.
+    itself; and so is, on any port, what says itself to be a server of a kind that moves. Without
+    `ask_strays` that isn't asked: the answer may take RECOGNISE_PATIENCE.
     """
     roots = tuple(roots)
     found = process.family(roots, spec.marker)
     if not found.strays:
         return found
     by_pid = {stray.pid: stray for stray in found.strays}
-    serving = {
-        socket.pid
-        for socket in sockets.listening(by_pid)
-        if socket.port == port or (spec.moves and spec.recognise(socket))
-    }
+    until = time.monotonic() + (RECOGNISE_PATIENCE if ask_strays and spec.moves else 0)
+    serving: set[int | None] = set()
+    for socket in sockets.listening(by_pid):
+        if socket.pid in serving:
+            continue
+        if socket.port == port or (time.monotonic() < until and spec.recognise(socket)):
+            serving.add(socket.pid)
     more = tuple(stray for pid, stray in by_pid.items() if pid in serving)
     return process.family((*roots, *more), spec.marker) if more else found
 

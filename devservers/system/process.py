@@ -127,7 +127,9 @@ def stop(
     signalled: dict[Identity, None] = {}
     refused: dict[Identity, None] = {}
     forced = False
-    for signal_number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_WAIT)):
+    # Without grace nobody is asked: what forks when it is asked to end would go on doing so.
+    asked = ((signal.SIGTERM, grace),) if grace > 0 else ()
+    for signal_number, patience in (*asked, (signal.SIGKILL, KILL_WAIT)):
         deadline = time.monotonic() + patience
         pending = [process for process in members if is_alive(process)]
         while pending:
