@@ -15,7 +15,7 @@ from devservers.system import ownership, untrusted_files
 if TYPE_CHECKING:
     import subprocess
 
-GIT_TIMEOUT = 20.0  # seconds for one question to git
+GIT_TIMEOUT = 5.0  # seconds, for questions that git answers at once
 
 
 class Worktree(NamedTuple):

@@ -152,3 +152,22 @@ def test_a_receipt_of_a_server_in_other_namespaces_proves_nothing(
     monkeypatch.setattr(procfs, "is_elsewhere", lambda _: True)
     assert not warm_proof.is_good(str(world.main), "inngest")
     world.ok("stop")
+
+
+# No view of the processes: no /proc, and that of another pid namespace
+BLIND = [["--mount", "sh", "-c", 'umount -l /proc && exec "$@"', "sh"], ["--pid", "--fork"]]
+
+
+@pytest.mark.parametrize("blind", BLIND, ids=["none", "another's"])
+@pytest.mark.parametrize("task", ["status", "ensure", "stop", "restart"])
+def test_without_a_proc_of_its_own_it_does_nothing(
+    world: World, task: str, blind: list[str]
+) -> None:
+    """There a pid means one process to be seen, and another to be signalled."""
+    unshare = Path(shutil.which("unshare") or "unshare")
+    env = {"PATH": os.environ["PATH"]}
+    done = world.run(*blind, str(INV), f"inngest.{task}", "--json", program=unshare, env=env)
+    assert (done.code, "Traceback" in done.err) == (17, False), done
+    assert "mount -t proc" in done.error["hint"]
+    assert not world.pid_file.exists()
+    assert world.servers() == []

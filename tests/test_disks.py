@@ -135,6 +135,17 @@ def test_a_server_can_be_stopped_when_the_disk_is_read_only(
     assert not accepts(world.port)
 
 
+@pytest.mark.parametrize("how", [fill, make_read_only])
+def test_a_restart_that_could_not_start_stops_nothing(
+    world: World, disk: Path, how: Callable[[Path], None]
+) -> None:
+    started = world.ok("ensure")
+    how(disk)
+    world.fails("restart", code=17)
+    assert world.ok("status")["pid"] == started["pid"]
+    world.ok("stop")
+
+
 def test_a_lock_on_a_read_only_disk_excludes(world: World, disk: Path) -> None:
     world.ok("ensure")
     world.ok("stop")

@@ -271,3 +271,13 @@ def test_a_folder_whose_name_is_no_text_can_be_worked_in(world: World) -> None:
     assert "started" in world.run("inngest.ensure", cwd=folder).out
     assert world.ok("ensure", cwd=world.a)["worktree"] == str(folder)
     assert r"caf\udce9" in world.run("inngest.ensure", cwd=world.a).out
+
+
+@pytest.mark.parametrize(("task", "code"), [("dev.status", 0), ("hooks.status", 20)])
+def test_a_git_that_hangs_is_not_waited_for_without_end(world: World, task: str, code: int) -> None:
+    assert world.a.is_dir()
+    git = world.bin / "git"
+    git.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    git.chmod(0o755)
+    done = world.run(task, "--json", timeout=40)
+    assert (done.code, "Traceback" in done.err) == (code, False), done

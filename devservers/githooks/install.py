@@ -11,7 +11,7 @@ from devservers.githooks import acceptance
 from devservers.githooks import file as githooks_file
 from devservers.githooks.acceptance import Standing
 from devservers.githooks.file import Hook
-from devservers.worktree import Worktree, clean_env, every
+from devservers.worktree import GIT_TIMEOUT, Worktree, clean_env, every
 
 EVENTS = ("post-checkout", "post-merge")
 
@@ -102,7 +102,11 @@ def _git(worktree: Worktree, *words: str, allowed: tuple[int, ...] = (0,)) -> st
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
+            timeout=GIT_TIMEOUT,
         )
+    except subprocess.TimeoutExpired as error:
+        msg = f"`git {' '.join(words)}` did not answer within {GIT_TIMEOUT:g} s."
+        raise HooksUnusableError(msg, hint="See what holds git up.") from error
     except OSError as error:
         msg = f"git can't be run: {error.strerror}."
         raise HooksUnusableError(msg, hint="Install git, or correct PATH.") from error

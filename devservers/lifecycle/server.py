@@ -79,6 +79,7 @@ def restart(
     terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
     spec.command()  # nothing is stopped for a server that could not be started
     with locked(spec, timeout, notify):
+        _require_place(spec)
         # Half of the time at most goes into the stop, or none would be left for the start.
         stopped = _stop(spec, min(STOP_GRACE, timeout / 2), force=force)
         done = _carry_out(spec, look(spec), terms)
@@ -90,6 +91,14 @@ def restart(
         left=stopped.left,
         warnings=(*done.warnings, *failures.left(stopped.left)),
     )
+
+
+def _require_place(spec: ServerSpec) -> None:
+    """Raise StateUnusableError where the disk would not take what a start writes."""
+    state.require_lock(spec.pid_file)
+    launch.prepare_log(spec, rotate=False)
+    if (record := state.read(spec.pid_file)) is not None:
+        state.write(spec.pid_file, record)
 
 
 class _Ensuring:

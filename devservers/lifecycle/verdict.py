@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from devservers.errors import StateUnusableError
 from devservers.lifecycle import state
 from devservers.lifecycle.record import ServerRecord
 from devservers.spec import Recognised, ServerSpec
@@ -68,6 +69,15 @@ def glance(spec: ServerSpec, deadline: float = math.inf) -> ServerRecord | None:
     return record if is_answer(spec, status) else None
 
 
+def require_sight() -> None:
+    """Raise StateUnusableError where nothing can be proved of any process."""
+    if not procfs.sees_itself():
+        raise StateUnusableError(
+            "What runs here can't be seen: /proc is not mounted, or is another pid namespace's.",
+            hint="Mount it: `mount -t proc proc /proc` (`unshare --mount-proc`, `bwrap --proc`).",
+        )
+
+
 def look(spec: ServerSpec, path: str | None = None, deadline: float = math.inf) -> View:
     """Return what is true now; `path` is asked for instead of the spec's health path.
 
@@ -75,6 +85,7 @@ def look(spec: ServerSpec, path: str | None = None, deadline: float = math.inf) 
     orphan, which is replaced where it doesn't answer, is always given its time. Raises
     StateUnusableError.
     """
+    require_sight()
     path = path or spec.health_path
     record = state.read(spec.pid_file)
     if record is not None and process.is_alive(record.process):

@@ -10,6 +10,18 @@ HAS_PROC = sys.platform == "linux"
 SESSION = "DEVSERVERS_SESSION"  # names, in a server's environment, the session made for it
 
 
+def sees_itself() -> bool:
+    """Return whether /proc has the caller under its own pid.
+
+    It hasn't where none is mounted, nor in a pid namespace where that of another is: then each pid
+    means two processes, one to be seen and one to be signalled.
+    """
+    try:
+        return not HAS_PROC or os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
 def stat_fields(pid: int) -> list[bytes] | None:
     """Return the fields of /proc/<pid>/stat from the state on; None for a zombie or no process."""
     try:
