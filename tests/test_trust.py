@@ -576,6 +576,21 @@ def test_a_warm_hook_pays_nothing(world: World) -> None:
     assert not glanced & {*ours, "subprocess", "hashlib"}
 
 
+def test_the_packages_that_python_imports_on_the_way_count(world: World) -> None:
+    server = world.main / "tools" / "sub" / "deep" / "server.py"
+    server.parent.mkdir(parents=True)
+    server.write_text(STAND_IN.read_text())
+    commit(world.main, server)
+    world.configure(command=[sys.executable, "-I", "-c", "...", "tools.sub.deep.server"])
+    accept(world)
+    for package in ("tools", "tools/sub", "tools/sub/deep"):
+        init = world.main / package / "__init__.py"
+        init.touch()
+        commit(world.main, init)
+        refuses(world)
+        assert f"{package}/__init__.py" in world.run("hooks.trust", "--json").json["trusts"]
+
+
 # Next.js
 
 

@@ -240,7 +240,10 @@ def _candidates(token: str, folders: Iterable[str]) -> Iterator[str]:
         return
     spellings = [bare, re.sub(r"\.[cm]?js$", "", bare)]
     if "/" not in bare and re.fullmatch(r"\w+(\.\w+)*", bare):
-        spellings.append(bare.replace(".", "/"))  # python -m tools.server
+        names = bare.split(".")
+        spellings.append("/".join(names))  # python -m tools.server
+        # The packages that Python imports on the way.
+        spellings += ["/".join((*names[:count], "__init__")) for count in range(1, len(names))]
     if os.path.isabs(token):
         yield os.path.normpath(token)
     for folder in folders:
