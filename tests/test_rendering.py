@@ -12,6 +12,7 @@ from devservers.lifecycle.result import Ensured, LogFile, Status, Stopped
 from devservers.rendering import inngest as rendering_inngest
 from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
+from devservers.system import clock
 
 # The keys of the contract's examples. Fields may be added, never renamed or removed.
 ENSURE = {
@@ -415,8 +416,8 @@ def test_disabled_is_no_failure() -> None:
 
 
 def test_an_instant_is_utc_in_iso_8601() -> None:
-    assert servers.iso(0) == "1970-01-01T00:00:00Z"
-    assert servers.iso(1763819000.9) == "2025-11-22T13:43:20Z"
+    assert clock.utc(0) == "1970-01-01T00:00:00Z"
+    assert clock.utc(1763819000.9) == "2025-11-22T13:43:20Z"
 
 
 SERVED = App(

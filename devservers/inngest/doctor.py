@@ -173,9 +173,8 @@ def _pid_file(spec: ServerSpec) -> Check:
 
 def _lock(spec: ServerSpec) -> Check:
     path = state.lock_file(spec.pid_file)
-    me = process.identify(os.getpid())
     try:
-        with state.lock(spec.pid_file, 0, me.started if me else "?") as held:
+        with state.lock(spec.pid_file, 0) as held:
             if held:
                 return Check("lock", ok=True, detail=f"{path} is free")
     except StateUnusableError as error:

@@ -1,6 +1,5 @@
 """Trouble: the failures of the lifecycle in words, with who is at fault and what to do next."""
 
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from subprocess import Popen
@@ -16,7 +15,7 @@ from devservers.errors import (
 from devservers.lifecycle import state
 from devservers.lifecycle.verdict import View
 from devservers.spec import ServerSpec
-from devservers.system import logs, process, procfs, sockets
+from devservers.system import clock, logs, process, procfs, sockets
 
 LAST_WORDS = 20  # lines
 _SILENT = " It printed nothing."
@@ -74,9 +73,9 @@ def lock_timeout(spec: ServerSpec, timeout: float) -> LockTimeoutError:
     """Return the error that names who has held the lock for all of `timeout` seconds."""
     held = state.lock_holder(spec.pid_file)
     alive = held is not None and process.is_alive(held.process)
-    holder = (
-        {**sockets.holder(held.process.pid), "since": _iso(held.since)} if held and alive else None
-    )
+    holder = None
+    if held and alive:
+        holder = {**sockets.holder(held.process.pid), "since": clock.utc(held.since)}
     who = describe_holder(holder) if holder else "a process that can't be named"
     return LockTimeoutError(
         f"Waited {timeout:g} s for the lock {state.lock_file(spec.pid_file)}, held by {who}.",
@@ -101,10 +100,6 @@ def left_alone(spec: ServerSpec, seen: View | None, timeout: float) -> NotReadyE
             "lastLines": words,
         },
     )
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def exited(spec: ServerSpec, child: "Popen[bytes]", offset: int) -> ServerExitedError:

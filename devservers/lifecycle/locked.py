@@ -1,13 +1,12 @@
 """Holding a server's lock, and saying who else does."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from devservers.lifecycle import failures, state
 from devservers.lifecycle.launch import Notify
 from devservers.spec import ServerSpec
-from devservers.system import polling, process
+from devservers.system import polling
 
 LOCK_TIMEOUT = 60.0  # seconds that stop waits; a start may hold the lock for as long as it waits
 
@@ -26,19 +25,13 @@ def locked(spec: ServerSpec, timeout: float, notify: Notify | None = None) -> It
     Raises LockTimeoutError after `timeout` seconds.
     """
     silent = min(timeout, polling.FIRST_NOTE)
-    with state.lock(spec.pid_file, silent, me()) as held:
+    with state.lock(spec.pid_file, silent) as held:
         if held:
             yield
             return
     if notify:
         notify(f"Waiting for {awaited(spec, blocked=True)}, up to {timeout:g} s …")
-    with state.lock(spec.pid_file, timeout - silent, me()) as held:
+    with state.lock(spec.pid_file, timeout - silent) as held:
         if not held:
             raise failures.lock_timeout(spec, timeout)
         yield
-
-
-def me() -> str:
-    """Return this process's start identity, by which others can name the holder."""
-    identity = process.identify(os.getpid())
-    return identity.started if identity else "?"

@@ -10,7 +10,7 @@ from devservers.errors import StateUnusableError
 from devservers.lifecycle import adoption, failures, launch, state
 from devservers.lifecycle.decide import Action, decide, stops_next
 from devservers.lifecycle.launch import MoveWatch, Notify, Terms
-from devservers.lifecycle.locked import LOCK_TIMEOUT, awaited, locked, me
+from devservers.lifecycle.locked import LOCK_TIMEOUT, awaited, locked
 from devservers.lifecycle.result import Ensured, Stopped
 from devservers.lifecycle.status import answer
 from devservers.lifecycle.verdict import Verdict, View, glance, has_strangers, look
@@ -120,7 +120,7 @@ class _Ensuring:
             seen = look(spec, deadline=deadline)
             if decide(seen, moved=self._has_moved(seen)) is Action.WAIT:
                 return _waiting(spec, seen, self.terms)
-        with state.lock(spec.pid_file, 0, me()) as held:
+        with state.lock(spec.pid_file, 0) as held:
             self.blocked = not held
             if self.blocked:
                 return None

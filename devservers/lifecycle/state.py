@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from devservers.errors import StateUnusableError, remedy_of
 from devservers.lifecycle.record import LARGEST_PID, ServerRecord, dump, parse, seconds
+from devservers.system import process
 from devservers.system.identity import Identity
 
 LARGEST_RECORD = 1 << 20  # bytes; ours are below 10 kB
@@ -86,12 +87,12 @@ def remove(pid_file: Path, expected: ServerRecord | None) -> None:
 
 
 @contextmanager
-def lock(pid_file: Path, timeout: float, started: str) -> Iterator[bool]:
+def lock(pid_file: Path, timeout: float, started: str | None = None) -> Iterator[bool]:
     """Hold the lock of `pid_file`; yield False if it could not be had within `timeout` seconds.
 
-    `started` is this process's start identity, left in the lock for others to name the holder. On
-    a disk that is full or read-only, where nobody can start anything, it may be held without that,
-    or without a file: see `require_lock`. Raises StateUnusableError.
+    `started`, by default this process's start identity, is left in the lock for others to name the
+    holder. On a disk that is full or read-only, where nobody can start anything, it may be held
+    without that, or without a file: see `require_lock`. Raises StateUnusableError.
     """
     from filelock import FileLock, Timeout  # noqa: PLC0415 - 30 to 75 ms that a warm call saves
 
@@ -105,7 +106,7 @@ def lock(pid_file: Path, timeout: float, started: str) -> Iterator[bool]:
         poll_interval=LOCK_POLL,
         fallback_to_soft=False,  # a soft lock outlives a killed holder
         preserve_lock_file=True,  # unlinking would allow two holders (filelock #574)
-        on_acquired=lambda fd: _sign(path, fd, started),
+        on_acquired=lambda fd: _sign(path, fd, started or _me()),
     )
     with ExitStack() as stack:
         try:
@@ -121,6 +122,11 @@ def lock(pid_file: Path, timeout: float, started: str) -> Iterator[bool]:
         except NotImplementedError as error:
             _refuse(path, f"can't be locked: {error}")
         yield held
+
+
+def _me() -> str:
+    identity = process.identify(os.getpid())
+    return identity.started if identity else "?"
 
 
 def require_lock(pid_file: Path) -> None:

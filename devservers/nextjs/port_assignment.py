@@ -12,7 +12,7 @@ from devservers.errors import LockTimeoutError, NoPortError, UsageError
 from devservers.lifecycle import state
 from devservers.nextjs import discovery
 from devservers.spec import url_of
-from devservers.system import process, sockets
+from devservers.system import sockets
 from devservers.worktree import Worktree
 
 VARIABLES = ("PORT", "DEV_PORT")  # the first that is set wins
@@ -222,8 +222,7 @@ def _locked(here: Worktree) -> Iterator[None]:
     place = here.shared_dir / "ports"
     with contextlib.suppress(OSError):  # the lock says what is wrong
         place.parent.mkdir(parents=True, exist_ok=True)
-    me = process.identify(os.getpid())
-    with state.lock(place, LOCK_TIMEOUT, me.started if me else "?") as held:
+    with state.lock(place, LOCK_TIMEOUT) as held:
         if not held:
             lock = state.lock_file(place)
             raise LockTimeoutError(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from devservers.errors import DevServerError
 from devservers.lifecycle.result import Ensured, LogFile, Status, Stopped
 from devservers.spec import ports_of
+from devservers.system import clock
 
 STATUS_EXIT = {"running": 0, "starting": 4, "unresponsive": 4}
 NOT_RUNNING = 3  # as in LSB
@@ -101,7 +102,7 @@ def status(result: Status, title: str, task: str, *, watches: bool) -> Rendered:
         "lastLogLine": result.last_log_line,
         "responsive": result.responsive,
         "httpStatus": result.http_status,
-        "startedAt": iso(started) if started else None,
+        "startedAt": clock.utc(started) if started else None,
         "uptimeSeconds": round(max(now - started, 0), 1) if started and result.running else None,
         "adopted": result.adopted,
         "standIn": result.stand_in,
@@ -161,11 +162,6 @@ def failed(error: DevServerError) -> Rendered:
     data = {"code": error.code, "message": error.message, "hint": error.hint, **error.details}
     lines = (f"error: {error.sentence}", *error.lines, *((error.hint,) if error.hint else ()))
     return Rendered({"action": "error", "error": data}, lines, exit_code=error.exit_code)
-
-
-def iso(seconds: float) -> str:
-    """Return seconds since the epoch as UTC in ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 _DONE = {

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from devservers.system import clock
 from devservers.system.http_status import LOOPBACKS
 from devservers.system.identity import Socket
 
@@ -93,7 +94,7 @@ def holder(pid: int | None) -> dict[str, object]:
         ask("cmdline", process.cmdline)
         ask("user", process.username)
         ask("cwd", process.cwd)
-        ask("since", lambda: _iso(process.create_time()))
+        ask("since", lambda: clock.utc(process.create_time()))
     return found
 
 
@@ -155,10 +156,6 @@ def _can_bind(address: str, port: int) -> bool:
         # Only these mean that the port is taken; a missing IPv6 or address is no obstacle.
         return error.errno not in (errno.EADDRINUSE, errno.EACCES)
     return True
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def started_at(pid: int) -> float | None:

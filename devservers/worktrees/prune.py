@@ -200,8 +200,7 @@ def _remove(finding: Finding) -> None:
         file.unlink(missing_ok=True)
     if finding.pid_file is None:
         return
-    me = process.identify(os.getpid())
-    with state.lock(finding.pid_file, 0, me.started if me else "?") as held:
+    with state.lock(finding.pid_file, 0) as held:
         record = state.read(finding.pid_file)
         if held and not (record and process.is_alive(record.process)):  # else somebody starts one
             state.remove(finding.pid_file, record)
