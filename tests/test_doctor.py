@@ -1,7 +1,10 @@
 """doctor: every precondition with its result, the remedy for what fails, and no secrets."""
 
+from pathlib import Path
+
 import pytest
 
+import devservers
 from support import World
 
 NAMES = {
@@ -36,6 +39,7 @@ def test_all_is_well(healthy: World) -> None:
     assert "1.45.1" in str(found["cli"]["detail"])
     assert str(healthy.config) in str(found["config"]["detail"])
     assert "inngest.port" in str(found["config"]["detail"])
+    assert str(found["package"]["detail"]).endswith(f" in {Path(devservers.__file__).parent}")
     assert healthy.run("inngest.doctor").out.endswith("All is well.\n")
 
 

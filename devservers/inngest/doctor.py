@@ -76,7 +76,7 @@ def _config(settings: Config) -> Check:
 
 
 def _package() -> Check:
-    where = Path(__file__).parent
+    where = Path(__file__).parents[1]
     try:
         found = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
