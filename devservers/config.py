@@ -28,7 +28,7 @@ class InngestConfig(NamedTuple):
 
     enabled: bool = True
     port: int = 8288
-    pid_file: str = "/tmp/flowt-inngest.pid"  # noqa: S108 - fixed by the contract; state.py guards it
+    pid_file: str = "/tmp/flowt-inngest.pid"  # noqa: S108 - promised; state.py guards it
     log_file: str = "inngest-system.log"
     log_max_bytes: int = 10 * 1024 * 1024
     command: tuple[str, ...] | None = None
@@ -110,7 +110,7 @@ def read(file: Path, main: Path, top: Path | None = None) -> Config:
 
 
 def key_names() -> dict[str, str]:
-    """Return every dotted key of the file with the name of its field, in the contract's order."""
+    """Return every dotted key of the file with its field's name, as docs/reference.md has them."""
     return {
         f"{section}.{_camel(field)}": field
         for section, kind in _SECTIONS.items()

@@ -21,7 +21,7 @@ class Description(NamedTuple):
     """What the status of one kind of server has beyond that of every server."""
 
     facts: Mapping[str, object]
-    """JSON-ready, under the contract's names."""
+    """JSON-ready, under the names of docs/reference.md."""
     urls: tuple[str, ...] | None = None
     """What the server says that it watches; None where it was not asked."""
     lines: tuple[str, ...] = ()

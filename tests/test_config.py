@@ -22,7 +22,7 @@ DEFAULTS = {
     "nextjs.command": None,
     "inngest.enabled": True,
     "inngest.port": 8288,
-    "inngest.pidFile": "/tmp/flowt-inngest.pid",  # noqa: S108 - fixed by the contract
+    "inngest.pidFile": "/tmp/flowt-inngest.pid",  # noqa: S108 - promised
     "inngest.logFile": "inngest-system.log",
     "inngest.logMaxBytes": 10485760,
     "inngest.command": None,
@@ -162,7 +162,7 @@ def case_id(part: object) -> str:
     return text.replace("\0", "NUL")[:24] or "empty"
 
 
-def test_without_a_file_every_key_has_the_default_of_the_contract(tmp_path: Path) -> None:
+def test_without_a_file_every_key_has_the_default_of_the_reference(tmp_path: Path) -> None:
     found = config.load(tmp_path, tmp_path, {})
     assert values(found) == DEFAULTS
     assert found.source is None
@@ -439,7 +439,7 @@ def test_given_names_the_keys_that_the_file_sets(tmp_path: Path) -> None:
     assert config.read(file, file.parent).given == {"inngest.port"}
 
 
-def test_key_names_lists_every_key_of_the_contract_in_its_order() -> None:
+def test_key_names_lists_every_key_of_the_reference_in_its_order() -> None:
     assert list(config.key_names()) == list(DEFAULTS)
 
 

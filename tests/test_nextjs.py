@@ -31,7 +31,7 @@ def place(tmp_path: Path) -> Iterator[NextWorld]:
         yield world
 
 
-def test_ensure_says_all_that_the_contract_promises(place: NextWorld) -> None:
+def test_ensure_says_all_that_the_reference_promises(place: NextWorld) -> None:
     done = place.call("nextjs.ensure", cwd=place.a)
     port = int(place.claim(place.a))
     assert done.keys() >= KEYS

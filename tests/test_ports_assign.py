@@ -24,7 +24,7 @@ def assigned(world: NextWorld, folder: Path, **env: str) -> int:
     return port
 
 
-def test_says_all_that_the_contract_promises(place: NextWorld) -> None:
+def test_says_all_that_the_reference_promises(place: NextWorld) -> None:
     done = place.call("ports.assign", cwd=place.a)
     port = done["port"]
     assert port in place.pool

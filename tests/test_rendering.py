@@ -1,4 +1,4 @@
-"""Rendering: the JSON has the contract's keys, and the lines say what people need next."""
+"""Rendering: the JSON has its promised keys, and the lines say what people need next."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
 from devservers.system import clock
 
-# The keys of the contract's examples. Fields may be added, never renamed or removed.
+# The keys that were promised first. Fields may be added, never renamed or removed.
 ENSURE = {
     *("action", "port", "url", "pid", "logFile", "watching", "listenerPid", "adopted"),
     *("standIn", "command", "worktree", "added", "warnings"),
@@ -109,7 +109,7 @@ def said(lines: Iterable[str]) -> str:
 
 
 @pytest.mark.parametrize("action", ["started", "already-running", "starting"])
-def test_ensure_has_the_keys_of_the_contract(action: str) -> None:
+def test_ensure_has_the_keys_of_the_reference(action: str) -> None:
     assert set(ensured(ENSURED._replace(action=action)).data) == ENSURE | ADDED_TO_ENSURE
 
 
@@ -128,7 +128,7 @@ def test_a_start_by_force_tells_whom_it_ended() -> None:
     assert rendered.warnings == ("Terminated pid 77.",)
 
 
-def test_ensure_answers_with_the_values_of_the_contract() -> None:
+def test_ensure_answers_with_the_values_of_the_reference() -> None:
     added = ENSURED._replace(added=URLS[1:], warnings=("w",))
     assert parsed(ensured(added)) == {
         "action": "started",
@@ -219,7 +219,7 @@ def test_what_was_added_just_now_is_told() -> None:
     assert "added to it just now: 5002" in text
 
 
-def test_stop_answers_with_the_values_of_the_contract() -> None:
+def test_stop_answers_with_the_values_of_the_reference() -> None:
     assert set(servers.stopped(STOPPED, TITLE).data) == STOP | ADDED_TO_STOP
     assert parsed(servers.stopped(STOPPED, TITLE)) == {
         "action": "stopped",
@@ -257,7 +257,7 @@ def test_a_port_that_something_else_holds_is_no_failure_of_stop() -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_status_has_every_key_of_the_contract_in_every_state(state: str) -> None:
+def test_status_has_every_key_of_the_reference_in_every_state(state: str) -> None:
     for base in (STATE, NOT_RUNNING):
         data = parsed(status(base._replace(state=state)))
         assert set(data) == STATUS | ADDED_TO_STATUS
@@ -285,7 +285,7 @@ def test_the_state_decides_running_responsive_and_exit_status(
     assert rendered.exit_code == exit_code
 
 
-def test_status_answers_with_the_values_of_the_contract() -> None:
+def test_status_answers_with_the_values_of_the_reference() -> None:
     data = parsed(status(STATE))
     up = data.pop("uptimeSeconds")
     assert isinstance(up, float)
@@ -377,7 +377,7 @@ def test_people_are_told_who_else_holds_the_port() -> None:
     assert "None" not in text
 
 
-def test_logs_answers_with_the_values_of_the_contract() -> None:
+def test_logs_answers_with_the_values_of_the_reference() -> None:
     found = LogFile("/repo/inngest-system.log", exists=True, size=1048576)
     assert set(servers.logs(found).data) == LOGS
     assert parsed(servers.logs(found)) == {
@@ -437,7 +437,7 @@ SHADOWED = SERVED._replace(
 )
 
 
-def test_apps_answers_with_the_values_of_the_contract() -> None:
+def test_apps_answers_with_the_values_of_the_reference() -> None:
     assert parsed(rendering_inngest.apps([SERVED], "/repo")) == {
         "apps": [
             {
@@ -495,7 +495,7 @@ def test_an_app_that_fails_says_why() -> None:
     ],
     ids=["replaced", "new", "already"],
 )
-def test_sync_answers_with_the_keys_of_the_contract_and_says_what_changed(
+def test_sync_answers_with_the_keys_of_the_reference_and_says_what_changed(
     action: str, replaced: int | None, words: str
 ) -> None:
     rendered = rendering_inngest.synced(
@@ -508,7 +508,7 @@ def test_sync_answers_with_the_keys_of_the_contract_and_says_what_changed(
     assert rendered.exit_code == 0
 
 
-def test_doctor_answers_with_the_values_of_the_contract() -> None:
+def test_doctor_answers_with_the_values_of_the_reference() -> None:
     checks = [Check("cli", ok=True, detail="found"), Check("port", ok=False, detail="d", fix="f")]
     rendered = rendering_inngest.doctor(checks)
     assert parsed(rendered) == {

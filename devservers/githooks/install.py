@@ -53,7 +53,7 @@ def install(worktree: Worktree, python: str = sys.executable) -> Hooks:
     warnings = [*_warnings(worktree, before, python)]
     warnings += [
         f"{hook.file} belongs to pre-commit and was left alone. Add the hook `inngest-ensure` to "
-        ".pre-commit-config.yaml instead (README, Git hooks)."
+        ".pre-commit-config.yaml instead (docs/hooks-and-ci.md)."
         for hook in before.hooks
         if hook.state == "pre-commit"
     ]

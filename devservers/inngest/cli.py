@@ -102,7 +102,7 @@ HINTS = (
 def find_cli(
     settings: InngestConfig, worktree: Worktree, env: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
-    """Return the program that runs `inngest dev`, in the contract's order.
+    """Return the program that runs `inngest dev`, in the order of docs/reference.md.
 
     Raises CliNotFoundError, with what was looked for and the command that installs it, or with
     whose a program is that somebody else could have put there.

@@ -42,7 +42,7 @@ class Stopped(NamedTuple):
     forced: bool
     """SIGKILL was needed."""
     holders: tuple[dict[str, object], ...] = ()
-    """Who holds the port still, described as in the contract."""
+    """Who holds the port still, described as in docs/reference.md."""
     warnings: tuple[str, ...] = ()
     left: tuple[dict[str, object], ...] = ()
     """What the server had opened and that lives on: pid, name, command."""
@@ -73,7 +73,7 @@ class Status(NamedTuple):
     holders: tuple[dict[str, object], ...] = ()
     warnings: tuple[str, ...] = ()
     details: Mapping[str, object] = {}
-    """What only this kind of server has to say, under the contract's names."""
+    """What only this kind of server has to say, under the names of docs/reference.md."""
     lines: tuple[str, ...] = ()
     """The same for people."""
 

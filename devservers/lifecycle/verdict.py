@@ -22,7 +22,7 @@ LOOKS = 3
 
 
 class Verdict(enum.Enum):
-    """The rows of the decision table in the design."""
+    """The rows of the decision table in docs/architecture.md."""
 
     RUNNING = "ours, listens and answers"
     UNRESPONSIVE = "ours, listens and does not answer"

@@ -65,7 +65,7 @@ def doctor(checks: Sequence[Check]) -> Rendered:
 
 
 def app_data(app: App) -> dict[str, object]:
-    """Return one app under the contract's names."""
+    """Return one app under the names of docs/reference.md."""
     return {
         "port": app.port,
         "url": app.url,

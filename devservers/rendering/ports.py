@@ -1,4 +1,4 @@
-"""Rendering of what is about worktrees and ports: JSON under the contract's names, and lines."""
+"""Rendering of what is about worktrees and ports: JSON as docs/reference.md has it, and lines."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Rendering: one result as JSON (the contract's names) and as a few lines for people."""
+"""Rendering: one result as JSON (docs/reference.md) and as a few lines for people."""
 
 import time
 from collections.abc import Mapping

@@ -41,7 +41,7 @@ def overview(found: Overview) -> Rendered:
 
 
 def up(result: Up, here: Mapping[str, object]) -> Rendered:
-    """Render dev.up; `here` is the asking worktree under the contract's names."""
+    """Render dev.up; `here` is the asking worktree as JSON has it."""
     machine = (
         servers.ensured(result.inngest, INNGEST, "inngest", watches=True)
         if result.inngest

@@ -39,7 +39,7 @@ class Kind(NamedTuple):
     watches: bool
     """It is told ports to watch, and says so."""
     facts: Callable[[ServerSpec], Mapping[str, object]] = lambda _spec: {}
-    """What every answer on this kind has in its JSON besides, under the contract's names."""
+    """What every answer on this kind has in its JSON besides, as docs/reference.md has it."""
 
 
 class Flags(NamedTuple):
