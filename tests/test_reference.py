@@ -1,6 +1,7 @@
 """docs/reference.md names what there is: nothing is missing, nothing is one too many."""
 
 import ast
+import copy
 import json
 import os
 import re
@@ -105,6 +106,11 @@ def test_name_stands_for_the_servers_that_have_a_collection_with_an_ensure() -> 
     }
 
 
+def arguments(task: str) -> list[Argument]:
+    """Return a task's flags. Invoke takes the help out of a task that is asked: it is a copy."""
+    return copy.deepcopy(ns[task]).get_arguments()
+
+
 def flag_of(argument: Argument) -> tuple[str, str, str]:
     """Return a flag as the table has it: its name, its default and its help."""
     off = argument.default is True
@@ -126,8 +132,7 @@ def test_every_flag_is_there_with_its_default_and_its_help() -> None:
             flag = only(row["flag"])
             found.setdefault(task, {})[flag] = (flag, row["default"], row["help"])
     there = {
-        name: {flag_of(one)[0]: flag_of(one) for one in ns[name].get_arguments()}
-        for name in ns.task_names
+        name: {flag_of(one)[0]: flag_of(one) for one in arguments(name)} for name in ns.task_names
     }
     assert found == there
 
@@ -151,9 +156,7 @@ def details() -> dict[str, list[str]]:
 def test_every_exit_status_is_there_with_its_code_and_what_its_error_has_besides() -> None:
     kinds = [DevServerError, *DevServerError.__subclasses__()]
     given = details()
-    there = {
-        (kind.exit_code, kind.code, frozenset(given.get(kind.__name__, ()))) for kind in kinds
-    }
+    there = {(kind.exit_code, kind.code, frozenset(given.get(kind.__name__, ()))) for kind in kinds}
     there |= {(status, "interrupted", frozenset()) for status in (console.INTERRUPTED, 143)}
     there |= {(status, "", frozenset()) for status in (0, 1, *servers.STATUS_EXIT.values(), 3)}
     assert (console.TERMINATED, servers.NOT_RUNNING) == (143, 3)
@@ -277,10 +280,9 @@ def test_the_values_of_a_key_are_those_that_there_are() -> None:
         (hooks, "hooks[].state"): {*rendering_hooks._STATES},
     }
     assert values == {where: set(quoted(meaning(*where))) for where in values}
-    states = {
-        only(row["state"]): int(row["exit status"])
-        for row in table("`NAME.status`", "state", "exit status", "meaning")
-    }
+    rows = table("`NAME.status`", "state", "exit status", "meaning")
+    states = {only(row["state"]): int(row["exit status"]) for row in rows}
+    each_once([row["state"] for row in rows])
     assert states == {
         state: servers.STATUS_EXIT.get(state, servers.NOT_RUNNING) for state in servers._STATES
     }
@@ -438,11 +440,14 @@ def test_every_key_of_the_configuration_is_there_with_its_default() -> None:
 def variables() -> set[str]:
     """Return what the sources read from an environment by name, and what they keep in constants."""
     found = {MARKER, procfs.SESSION, *VARIABLES, *RIVALS, *INSTALL_ENV, *warm_proof.ENVIRONMENT}
+    found.add("PYTHONDONTWRITEBYTECODE")  # Python's own, and the hook's
     for file in SOURCES:
         if file.name == "standin.py":  # the imitation reads none of its own
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             found |= set(_asked_for(node))
+            if file.name == "doctor.py" and isinstance(node, ast.Constant):
+                found |= set(re.findall(r"^[A-Z]+_[A-Z_]+$", str(node.value)))
     return found
 
 
