@@ -37,10 +37,11 @@ def record_of(spec: ServerSpec, view: View) -> ServerRecord:
 
 def _without_port(spec: ServerSpec, view: View) -> ServerRecord:
     """Return the record of a server without a port, whose mark is all that there is to go by."""
-    assert view.leader is not None  # noqa: S101 - as it is in every view of one that is to be adopted
+    leader = view.leader or (view.record and view.record.process)
+    assert leader is not None  # noqa: S101 - as in every view of one that runs
     if view.record:  # what it has written since its start counts, whichever of its processes lives
-        return view.record._replace(process=view.leader)
-    return _as_found(spec, view.leader)
+        return view.record._replace(process=leader)
+    return _as_found(spec, leader)
 
 
 def _as_found(spec: ServerSpec, process: Identity) -> ServerRecord:

@@ -60,9 +60,8 @@ def running_record(spec: ServerSpec, view: View) -> ServerRecord | None:
     """Return the record of the server that runs, the one it should have if it has none."""
     if view.verdict in (Verdict.STARTING, Verdict.CONFLICT):
         return view.record
-    if view.port is None and view.verdict is Verdict.RUNNING:
-        return view.record
-    return adoption.record_of(spec, view) if view.listener or view.leader else None
+    runs = view.listener or view.leader or view.verdict is Verdict.RUNNING
+    return adoption.record_of(spec, view) if runs else None
 
 
 def disabled(spec: ServerSpec) -> Status:
