@@ -15,6 +15,7 @@ from devservers.system import ownership, untrusted_files
 if TYPE_CHECKING:
     import subprocess
 
+STATE_FOLDERS = ("devservers", ".devservers")  # in git's folder; in a folder outside git
 GIT_TIMEOUT = 5.0  # seconds, for questions that git answers at once
 
 
@@ -39,12 +40,14 @@ class Worktree(NamedTuple):
     @property
     def state_dir(self) -> Path:
         """Where a server of this worktree keeps its files: git removes them with the worktree."""
-        return self.git_dir / "devservers" if self.git_dir else self.root / ".devservers"
+        inside, outside = STATE_FOLDERS
+        return self.git_dir / inside if self.git_dir else self.root / outside
 
     @property
     def shared_dir(self) -> Path:
         """Where all worktrees of the repository keep what they share."""
-        return self.common_dir / "devservers" if self.common_dir else self.root / ".devservers"
+        inside, outside = STATE_FOLDERS
+        return self.common_dir / inside if self.common_dir else self.root / outside
 
 
 def find(folder: Path | None = None) -> Worktree:

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from devservers import config, nextjs, worktree
-from devservers.config import NextjsConfig
 from devservers.errors import CliNotFoundError
 from devservers.nextjs import cli as nextjs_cli
+from devservers.nextjs.settings import Settings
 from next_support import NextWorld, next_world, wait_for_lock
 from support import INV, accepts, until
 
@@ -316,9 +316,9 @@ def app(folder: Path, *files: str, version: str = "16.4.6", program: bool = True
     return folder
 
 
-def found(folder: Path, settings: NextjsConfig | None = None, path: str = "") -> tuple[str, ...]:
+def found(folder: Path, settings: Settings | None = None, path: str = "") -> tuple[str, ...]:
     here = worktree.Worktree(folder, folder)
-    return nextjs_cli.find_command(settings or NextjsConfig(), here, 5001, {"PATH": path})
+    return nextjs_cli.find_command(settings or Settings(), here, 5001, {"PATH": path})
 
 
 @pytest.mark.parametrize(
@@ -341,14 +341,14 @@ def test_the_bundler_is_chosen_as_the_installed_version_takes_it(
     flags: list[str],
 ) -> None:
     app(tmp_path, version=version)
-    words = found(tmp_path, NextjsConfig(turbopack=turbopack))
+    words = found(tmp_path, Settings(turbopack=turbopack))
     assert list(words) == [str(tmp_path / "node_modules/.bin/next"), "dev", "-p", "5001", *flags]
 
 
 def test_a_hostname_is_passed_on_only_if_it_is_set(tmp_path: Path) -> None:
     app(tmp_path)
     assert "-H" not in found(tmp_path)
-    words = found(tmp_path, NextjsConfig(hostname="0.0.0.0"))  # noqa: S104
+    words = found(tmp_path, Settings(hostname="0.0.0.0"))  # noqa: S104
     assert words[words.index("-H") + 1] == "0.0.0.0"  # noqa: S104
 
 
@@ -396,10 +396,10 @@ def test_a_folder_without_an_app_is_told_from_one_that_lacks_its_packages(tmp_pa
 
 def test_a_command_of_ones_own_has_port_and_host_filled_in(tmp_path: Path) -> None:
     command = ("sh", "-c", "serve {port} {hostname}", '{"a": 1}')
-    words = found(tmp_path, NextjsConfig(command=command), path=os.environ["PATH"])
+    words = found(tmp_path, Settings(command=command), path=os.environ["PATH"])
     assert words == ("sh", "-c", "serve 5001 localhost", '{"a": 1}')
     with pytest.raises(CliNotFoundError, match=r"nextjs\.command"):
-        found(tmp_path, NextjsConfig(command=("no-such-program",)))
+        found(tmp_path, Settings(command=("no-such-program",)))
 
 
 def test_a_missing_program_is_no_obstacle_to_status_and_stop(place: NextWorld) -> None:

@@ -80,7 +80,7 @@ def test_an_empty_variable_is_not_set(place: NextWorld) -> None:
 
 def test_the_port_of_inngest_is_refused(place: NextWorld) -> None:
     error = place.refused("ports.assign", code=1, env={"PORT": str(place.port)})
-    assert "Inngest" in error["message"]
+    assert "inngest.port" in error["message"]
 
 
 @pytest.mark.parametrize("content", ["", "rubbish", "99999999", "-5", "\0\0", "5001 5002", "\xff"])

@@ -14,14 +14,10 @@ import pytest
 from invoke.parser import Argument
 
 import devservers
-from devservers import config, console, errors, hook
+from devservers import config, console, errors, hook, kinds
 from devservers.config import Config
 from devservers.errors import DevServerError
-from devservers.githooks import warm_proof
-from devservers.inngest.cli import INSTALL_ENV
 from devservers.lifecycle import failures
-from devservers.nextjs import RIVALS
-from devservers.nextjs.port_assignment import VARIABLES
 from devservers.rendering import hooks as rendering_hooks
 from devservers.rendering import ports as rendering_ports
 from devservers.rendering import servers
@@ -34,7 +30,7 @@ from next_support import NextWorld, next_world
 
 SOURCES = sorted((ROOT / "devservers").rglob("*.py"))
 TEXT = (ROOT / "docs" / "reference.md").read_text()
-SERVERS = ("inngest", "nextjs")
+SERVERS = kinds.NAMES
 Row = dict[str, str]
 
 
@@ -284,7 +280,8 @@ def test_the_values_of_a_key_are_those_that_there_are() -> None:
     states = {only(row["state"]): int(row["exit status"]) for row in rows}
     each_once([row["state"] for row in rows])
     assert states == {
-        state: servers.STATUS_EXIT.get(state, servers.NOT_RUNNING) for state in servers._STATES
+        state: servers.STATUS_EXIT.get(state, servers.NOT_RUNNING)
+        for state in {*servers._STATES, "disabled"}
     }
 
 
@@ -430,23 +427,24 @@ def test_every_key_of_the_configuration_is_there_with_its_default() -> None:
         for row in rows
     }
     each_once([row["key"] for row in rows])
-    there = {
-        key: getattr(getattr(Config(), key.partition(".")[0]), field)
-        for key, field in config.key_names().items()
-    }
-    assert list(found) == list(there)
+    there = {key: Config().value(key) for key in config.key_names()}
     assert found == json.loads(json.dumps(there))
+
+
+CONSTANTS = {"VARIABLES", "RIVALS", "INSTALL_ENV", "ENVIRONMENT"}  # whose values are names of some
 
 
 def variables() -> set[str]:
     """Return what the sources read from an environment by name, and what they keep in constants."""
-    found = {MARKER, procfs.SESSION, *VARIABLES, *RIVALS, *INSTALL_ENV, *warm_proof.ENVIRONMENT}
+    found = {MARKER, procfs.SESSION}
     found.add("PYTHONDONTWRITEBYTECODE")  # Python's own, and the hook's
     for file in SOURCES:
         if file.name == "standin.py":  # the imitation reads none of its own
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             found |= set(_asked_for(node))
+            if isinstance(node, ast.Assign) and CONSTANTS & {ast.unparse(node.targets[0])}:
+                found |= set(ast.literal_eval(node.value))
             if file.name == "doctor.py" and isinstance(node, ast.Constant):
                 found |= set(re.findall(r"^[A-Z]+_[A-Z_]+$", str(node.value)))
     return found
@@ -595,3 +593,9 @@ def test_a_document_names_no_task_that_there_is_not(document: Path) -> None:
     known |= {"bench", "torture"}  # this repository's own
     for task in re.findall(r"`(?:inv|devservers) ([a-z][\w.]*)", document.read_text()):
         assert task in known, task
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda file: file.name)
+def test_a_document_names_no_file_of_the_code_that_there_is_not(document: Path) -> None:
+    for name in re.findall(r"`([\w/]+/[\w/]*\.py)[`:]", document.read_text()):
+        assert (ROOT / name).exists() or (ROOT / "devservers" / name).exists(), name

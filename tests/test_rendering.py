@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from devservers import inngest
 from devservers.inngest.apps import App, Synced
 from devservers.inngest.doctor import Check
 from devservers.lifecycle.result import Ensured, LogFile, Status, Stopped
@@ -91,11 +92,11 @@ STATES = ["running", "starting", "unresponsive", "stopped", "stale", "foreign", 
 
 
 def status(result: Status, *, watches: bool = True) -> Rendered:
-    return servers.status(result, TITLE, "inngest", watches=watches)
+    return servers.status(result, inngest.KIND._replace(watches=watches))
 
 
 def ensured(result: Ensured, *, watches: bool = True) -> Rendered:
-    return servers.ensured(result, TITLE, "inngest", watches=watches)
+    return servers.ensured(result, inngest.KIND._replace(watches=watches))
 
 
 def parsed(rendered: Rendered) -> dict[str, object]:
@@ -220,8 +221,8 @@ def test_what_was_added_just_now_is_told() -> None:
 
 
 def test_stop_answers_with_the_values_of_the_reference() -> None:
-    assert set(servers.stopped(STOPPED, TITLE).data) == STOP | ADDED_TO_STOP
-    assert parsed(servers.stopped(STOPPED, TITLE)) == {
+    assert set(servers.stopped(STOPPED, inngest.KIND).data) == STOP | ADDED_TO_STOP
+    assert parsed(servers.stopped(STOPPED, inngest.KIND)) == {
         "action": "stopped",
         "port": 8288,
         "pidsKilled": [4242, 4244],
@@ -234,17 +235,17 @@ def test_stop_answers_with_the_values_of_the_reference() -> None:
 
 
 def test_stop_tells_people_whom_it_ended_and_of_the_port() -> None:
-    assert servers.stopped(STOPPED, TITLE).lines == (
+    assert servers.stopped(STOPPED, inngest.KIND).lines == (
         f"{TITLE} stopped: pid 4242, 4244; port 8288 is free",
     )
-    forced = servers.stopped(STOPPED._replace(forced=True), TITLE)
+    forced = servers.stopped(STOPPED._replace(forced=True), inngest.KIND)
     assert "SIGKILL was needed" in said(forced.lines)
 
 
 def test_a_port_that_something_else_holds_is_no_failure_of_stop() -> None:
     rendered = servers.stopped(
         Stopped("not-running", 8288, (), False, False, (HELD,), ("Port 8288 is not free.",)),  # noqa: FBT003
-        TITLE,
+        inngest.KIND,
     )
     assert rendered.exit_code == 0
     assert rendered.lines == (f"{TITLE} is not running; port 8288 is not free",)
@@ -408,7 +409,7 @@ def test_the_log_of_an_adopted_server_is_unknown() -> None:
 
 
 def test_disabled_is_no_failure() -> None:
-    rendered = servers.disabled(8288, TITLE, url="http://localhost:8288")
+    rendered = servers.disabled(inngest.KIND, 8288, url="http://localhost:8288")
     assert rendered.exit_code == 0
     data = parsed(rendered)
     assert (data["action"], data["port"], data["warnings"]) == ("disabled", 8288, [])

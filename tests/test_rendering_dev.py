@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from devservers.nextjs.port_assignment import Assigned
-from devservers.nextjs.port_pool import Entry
+from devservers.ports.assignment import Assigned
+from devservers.ports.pool import Entry
 from devservers.rendering import ports as rendering_ports
 from devservers.rendering import worktrees as rendering_worktrees
 from devservers.rendering.servers import Rendered

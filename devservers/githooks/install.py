@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from devservers import kinds
 from devservers.errors import DevServerError, HooksUnusableError
 from devservers.githooks import acceptance
 from devservers.githooks import file as githooks_file
@@ -52,8 +53,8 @@ def install(worktree: Worktree, python: str = sys.executable) -> Hooks:
     changed = [githooks_file.put_in(hook, python, guarded=guarded) for hook in before.hooks]
     warnings = [*_warnings(worktree, before, python)]
     warnings += [
-        f"{hook.file} belongs to pre-commit and was left alone. Add the hook `inngest-ensure` to "
-        ".pre-commit-config.yaml instead (docs/hooks-and-ci.md)."
+        f"{hook.file} belongs to pre-commit and was left alone. Add the hook "
+        f"`{kinds.HOOKED[0]}-ensure` to .pre-commit-config.yaml instead (docs/hooks-and-ci.md)."
         for hook in before.hooks
         if hook.state == "pre-commit"
     ]

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from devservers.nextjs.port_assignment import Assigned
-from devservers.nextjs.port_pool import Entry
+from devservers.ports.assignment import Assigned
+from devservers.ports.pool import Entry
 from devservers.rendering.servers import Rendered
 from devservers.rendering.table import table
 
