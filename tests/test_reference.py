@@ -596,6 +596,12 @@ def test_a_document_names_no_task_that_there_is_not(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda file: file.name)
-def test_a_document_names_no_file_of_the_code_that_there_is_not(document: Path) -> None:
-    for name in re.findall(r"`([\w/]+/[\w/]*\.py)[`:]", document.read_text()):
+def test_a_document_names_no_file_of_the_code_and_nothing_in_one_that_there_is_not(
+    document: Path,
+) -> None:
+    text = document.read_text()
+    for name in re.findall(r"`([\w/]+/\w+\.py)`", text):
         assert (ROOT / name).exists() or (ROOT / "devservers" / name).exists(), name
+    for word, name in re.findall(r"`(\w+)` in `([\w/]+\.py)`", text):
+        source = (ROOT / "devservers" / name).read_text()
+        assert re.search(rf"\b{word}\b", source), f"{word} in {name}"
