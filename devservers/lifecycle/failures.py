@@ -1,4 +1,4 @@
-"""Trouble: the failures of the lifecycle in words, with who is at fault and what to do next."""
+"""Failures: the failures of the lifecycle in words, with who is at fault and what to do next."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
