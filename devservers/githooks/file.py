@@ -40,7 +40,7 @@ class Hook(NamedTuple):
     """What is wrong with our marks."""
 
 
-def look(folder: Path, event: str) -> Hook:
+def read(folder: Path, event: str) -> Hook:
     """Return what is there now. Raises HooksUnusableError."""
     file = folder / event
     text = _read(file)

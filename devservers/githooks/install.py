@@ -36,7 +36,7 @@ class Hooks(NamedTuple):
 def status(worktree: Worktree) -> Hooks:
     """Return what is there now. Raises HooksUnusableError."""
     folder, configured = _folder(worktree)
-    hooks = tuple(githooks_file.look(folder, event) for event in EVENTS)
+    hooks = tuple(githooks_file.read(folder, event) for event in EVENTS)
     return Hooks("status", folder, configured, hooks, standing=_standing(worktree))
 
 
@@ -79,7 +79,7 @@ def uninstall(worktree: Worktree) -> Hooks:
 
 def _standing(worktree: Worktree) -> Standing | None:
     try:
-        return acceptance.look(worktree)
+        return acceptance.standing(worktree)
     except DevServerError:  # whoever starts a server says what is wrong
         return None
 

@@ -188,7 +188,7 @@ def _lock(spec: ServerSpec) -> Check:
 
 def _ports(spec: ServerSpec) -> Iterator[Check]:
     try:
-        view = verdict.look(spec)
+        view = verdict.examine(spec)
     except StateUnusableError:
         return  # said by the check of the pid file
     idle = view.verdict in (Verdict.STOPPED, Verdict.STALE)
