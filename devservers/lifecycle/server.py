@@ -239,7 +239,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
         else launch.becomes_free(spec, port, time.monotonic() + launch.FREE_TIMEOUT)
     )
     holders = sockets.holders(port) if port and free is False else ()
-    who = " and ".join(map(failures.describe_holder, holders)) or "nobody that can be seen"
+    who = failures.describe_holders(holders)
     taken = (f"Port {port} is not free: it is held by {who}.",) if free is False else ()
     strays = tuple(failures.stray(identity.pid) for identity in left if process.is_alive(identity))
     return Stopped(
