@@ -21,7 +21,7 @@ def main() -> None:
         rendered = _glance(kinds.kind(name))
         if rendered is not None:
             as_json, quiet = "--json" in flags, "--quiet" in flags
-            sys.exit(console.answer(lambda: rendered, as_json=as_json, quiet=quiet))
+            sys.exit(console.run(lambda: rendered, as_json=as_json, quiet=quiet))
     _run_invoke()
 
 
@@ -33,14 +33,14 @@ def _glance(kind: Kind) -> Rendered | None:
     try:
         here = worktree.find()
         spec = kinds.declared(kind, config.load(here.root, here.main), here)
-        record = verdict.glance(spec) if spec.enabled else None
+        record = verdict.quick_proof(spec) if spec.enabled else None
     except DevServerError:
         return None
     except KeyboardInterrupt:
         sys.exit(console.INTERRUPTED)
     if record is None:
         return None
-    done = status.answer(spec, "already-running", record)
+    done = status.ensured(spec, "already-running", record)
     return servers.of(servers.ensured(done, kind), spec)
 
 

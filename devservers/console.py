@@ -31,7 +31,7 @@ class TerminatedError(SystemExit):
     """What SIGTERM becomes, as ^C becomes KeyboardInterrupt."""
 
 
-def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> int:
+def run(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> int:
     """Print what `make` returns or raises, and return the exit status it asks for.
 
     With `as_json` stdout carries one JSON object, whatever happens, and everything for people goes

@@ -99,7 +99,7 @@ def _ensure(name: str, folder: str, options: set[str]) -> None:
         return
     inputs += warm_proof.sign([str(spec.files.pid), str(state.record_file(spec.files.pid))])
     inputs += warm_proof.sign(_rules(name))
-    record = verdict.glance(spec)
+    record = verdict.quick_proof(spec)
     if record is not None:
         if here.git_dir and str(here.root) == folder:
             warm_proof.write(str(here.git_dir), folder, spec, record, inputs)
@@ -151,7 +151,7 @@ def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     state.read_pid(spec.files.pid)  # raises where it can't be used, as what follows does
     doing = "is not running: it is being started"
     if spec.port is not None and sockets.is_open(spec.port, spec.host):
-        doing = _look_at_holder(spec)
+        doing = _examine_holder(spec)
     if not doing:
         return
     gate.require(spec)
@@ -163,12 +163,12 @@ def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     say(f"the {spec.title} {doing} in the background. Log: {spec.files.log}")
 
 
-def _look_at_holder(spec: "ServerSpec") -> str:
+def _examine_holder(spec: "ServerSpec") -> str:
     """Return what is to be done about whoever has the port; empty if nothing can be. Says so."""
     from devservers.lifecycle import failures  # noqa: PLC0415 - only where the port is taken
-    from devservers.lifecycle.verdict import Verdict, look  # noqa: PLC0415
+    from devservers.lifecycle.verdict import Verdict, examine  # noqa: PLC0415
 
-    view = look(spec)
+    view = examine(spec)
     if view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT):
         raise failures.port_in_use(spec, view.port)
     if view.verdict is Verdict.UNRESPONSIVE:

@@ -33,6 +33,11 @@ def own_server(config: "Config", here: "Worktree") -> "OwnServer":
     return found(config, here)
 
 
+def longest_timeout() -> float:
+    """Return the seconds in which every kind of server must answer."""
+    return max(one.ready_timeout for one in every())
+
+
 def settings() -> "dict[str, Any]":
     """Return what each kind's section of the configuration may hold, by name: a module."""
     from importlib import import_module  # noqa: PLC0415 - not for a warm hook

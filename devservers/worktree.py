@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from devservers.errors import ConfigInvalidError, UsageError
+from devservers.system import git as git_program
 from devservers.system import ownership, untrusted_files
 
 if TYPE_CHECKING:
     import subprocess
 
 STATE_FOLDERS = ("devservers", ".devservers")  # in git's folder; in a folder outside git
-GIT_TIMEOUT = 5.0  # seconds, for questions that git answers at once
 
 
 class Worktree(NamedTuple):
@@ -166,21 +166,11 @@ def git(folder: Path, *words: str) -> str:
 
 
 def _run(folder: Path, *words: str) -> "subprocess.CompletedProcess[bytes] | None":
-    """Run git in `folder`; None where there is none, or where it takes longer than GIT_TIMEOUT."""
+    """Run git in `folder`; None where there is none, or where it takes too long."""
     import subprocess  # noqa: PLC0415 - rarely needed
 
-    program = ownership.program("git") or "git"  # not one that lies in `folder` itself
-    env = clean_env(os.environ)  # in a hook, GIT_DIR names another worktree
     try:
-        return subprocess.run(  # noqa: S603 - words of our own
-            [program, *words],
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=GIT_TIMEOUT,
-        )
+        return git_program.run(folder, *words)
     except (OSError, subprocess.TimeoutExpired):
         return None
 

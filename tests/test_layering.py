@@ -287,6 +287,6 @@ def test_a_glance_at_nothing_loads_nothing_slow(tmp_path: Path) -> None:
         "here = worktree.find()\n"
         "spec = inngest.spec(config.load(here.root, here.main, {}), here)\n"
         "spec = spec._replace(files=spec.files._replace(pid=here.root / 'server.pid'))\n"
-        "assert verdict.glance(spec) is None"
+        "assert verdict.quick_proof(spec) is None"
     )
     assert not loaded_by(code, tmp_path) & {*HEAVY, "invoke"}

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from devservers import config, nextjs, worktree
+from devservers import worktree
 from devservers.errors import CliNotFoundError
 from devservers.nextjs import cli as nextjs_cli
 from devservers.nextjs.settings import Settings
@@ -419,11 +419,28 @@ def test_the_probe_is_one_that_compiles_nothing(tmp_path: Path, version: str, pa
 
 
 def test_a_question_writes_nothing(place: NextWorld) -> None:
-    here = worktree.find(place.a)
-    settings = config.load(here.root, here.main, {})
-    nextjs.spec(settings, here, env={}, claim=False)
+    place.call("nextjs.status", code=3, cwd=place.a)
+    place.call("nextjs.logs", cwd=place.a)
+    place.call("dev.status", cwd=place.a)
     assert not (place.a / ".dev-port").exists()
-    assert not here.state_dir.exists()
+    assert not place.pid_file_of(place.a).parent.exists()
+
+
+def test_a_log_that_cannot_be_written_is_named_with_what_helps(place: NextWorld) -> None:
+    log = place.pid_file_of(place.a).with_name("nextjs.log")
+    log.mkdir(parents=True)
+    error = place.refused("nextjs.ensure", code=17, cwd=place.a)
+    assert str(log) in error["message"]
+    assert error["hint"] == f"Move {log} away, or make its folder writable."
+
+
+def test_a_pid_file_that_is_a_link_is_named_with_what_helps(place: NextWorld) -> None:
+    pid_file = place.pid_file_of(place.a)
+    pid_file.parent.mkdir()
+    pid_file.symlink_to(place.a / "elsewhere")
+    error = place.refused("nextjs.ensure", code=17, cwd=place.a)
+    assert str(pid_file) in error["message"]
+    assert error["hint"] == f"Move {pid_file} away."
 
 
 def test_a_warm_ensure_asks_neither_psutil_nor_the_lock(place: NextWorld) -> None:

@@ -373,8 +373,8 @@ def test_where_it_is_disabled_people_are_told_by_what_and_not_to_start_it() -> N
 def test_people_are_told_who_else_holds_the_port() -> None:
     foreign = NOT_RUNNING._replace(state="foreign", holders=(HELD, UNKNOWN_HOLDER))
     text = said(status(foreign).lines)
-    assert "held by python3 (pid 77)" in text
-    assert "another user" in text
+    assert "held by python3 (pid 77, user ann, in /," in text
+    assert "held by a process that can't be seen from here" in text
     assert "None" not in text
 
 

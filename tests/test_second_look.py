@@ -48,7 +48,7 @@ def test_a_listener_that_is_gone_at_the_second_look_is_no_stranger(
     stranger = Socket(1, "127.0.0.1", world.port, 3)
     answers(monkeypatch, "is_open", 1, 0)
     answers(monkeypatch, "listeners", (stranger,), ())
-    assert verdict.look(spec_of(world)).verdict is Verdict.STOPPED
+    assert verdict.examine(spec_of(world)).verdict is Verdict.STOPPED
 
 
 def test_a_listener_that_is_still_there_at_the_second_look_is_a_stranger(
@@ -56,7 +56,7 @@ def test_a_listener_that_is_still_there_at_the_second_look_is_a_stranger(
 ) -> None:
     answers(monkeypatch, "is_open", 1)
     answers(monkeypatch, "listeners", (Socket(1, "127.0.0.1", world.port, 3),))
-    assert verdict.look(spec_of(world)).verdict is Verdict.FOREIGN
+    assert verdict.examine(spec_of(world)).verdict is Verdict.FOREIGN
 
 
 def test_a_listener_that_ends_with_its_first_connection_keeps_nobody_from_starting(

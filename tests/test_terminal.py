@@ -149,7 +149,7 @@ def a_defect(world: World) -> Shown:
         "from devservers import console\n"
         f"def make(): raise RuntimeError({EVIL!r})\n"
         "@task\n"
-        "def broken(_): raise SystemExit(console.answer(make, as_json=False))\n"
+        "def broken(_): raise SystemExit(console.run(make, as_json=False))\n"
         "ns = Collection(broken)\n"
     )
     (world.main / "tasks.py").write_text(tasks)

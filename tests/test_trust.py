@@ -15,7 +15,6 @@ import devservers.trust.gate
 from devservers import config, inngest, worktree
 from devservers.errors import HooksUnusableError
 from devservers.lifecycle import server
-from devservers.system import ownership
 from hooking import BRANCH, HOOK, accept, detached, run_git, run_hook, settle
 from next_support import NextWorld, next_world
 from support import CONFIG, STAND_IN, World, accepts, git, make_repository
@@ -552,7 +551,7 @@ def test_what_is_executed_is_asked_for_once_more_right_before(
 def test_without_git_nothing_is_taken_for_harmless(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "program", lambda *_, **__: None)
+    monkeypatch.setattr("devservers.system.git.program", lambda *_, **__: None)
     here = worktree.find(world.main)
     spec = inngest.spec(config.load(here.root, here.main, {}), here, env=world.env())
     with pytest.raises(HooksUnusableError, match="git is not on the PATH"):

@@ -28,9 +28,9 @@ class Standing(NamedTuple):
         return self.action != "not-trusted"
 
 
-def look(here: Worktree) -> Standing:
+def standing(here: Worktree) -> Standing:
     """Return what is true now. Raises ConfigInvalidError, HooksUnusableError."""
-    claims, warnings = _each(here, gate.look)
+    claims, warnings = _each(here, gate.claim_of)
     return _standing(here, claims, warnings, otherwise="not-trusted")
 
 

@@ -1,4 +1,4 @@
-"""Receipt: what the last proof of a running server rested on, so that it can be repeated at once.
+"""Warm proof: what the last proof of a server rested on, so that it can be repeated at once.
 
 Reading the configuration and the record costs three times the start of Python, nearly all of it
 imports. The receipt says which files they were, as git's index does: device, inode, size, time.

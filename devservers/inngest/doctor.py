@@ -16,7 +16,7 @@ from devservers.inngest import apps
 from devservers.inngest import cli as inngest_cli
 from devservers.inngest import settings as inngest_settings
 from devservers.lifecycle import state, verdict
-from devservers.lifecycle.failures import describe_holder
+from devservers.lifecycle.failures import describe_holder, describe_holders
 from devservers.lifecycle.verdict import Verdict
 from devservers.spec import MARKER, ServerSpec
 from devservers.system import http_status, process, programs, sockets, spawn
@@ -188,7 +188,7 @@ def _lock(spec: ServerSpec) -> Check:
 
 def _ports(spec: ServerSpec) -> Iterator[Check]:
     try:
-        view = verdict.look(spec)
+        view = verdict.examine(spec)
     except StateUnusableError:
         return  # said by the check of the pid file
     idle = view.verdict in (Verdict.STOPPED, Verdict.STALE)
@@ -206,7 +206,7 @@ def _port(spec: ServerSpec, port: int, *, ok: bool, detail: str) -> Check:
     name = f"port-{port}"
     if ok:
         return Check(name, ok=True, detail=detail)
-    who = " and ".join(map(describe_holder, sockets.holders(port))) or "a process of another user"
+    who = describe_holders(sockets.holders(port))
     fix = f"Stop it, or set {spec.name}.port."
     if port != spec.port:
         fix = "Stop it, or accept that the server's own use of this port moves elsewhere."

@@ -1,4 +1,4 @@
-"""Trouble: the failures of the lifecycle in words, with who is at fault and what to do next."""
+"""Failures: the failures of the lifecycle in words, with who is at fault and what to do next."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ _SILENT = " It printed nothing."
 def port_in_use(spec: ServerSpec, port: int | None) -> PortInUseError:
     """Return the error that names who holds `port`."""
     holders = () if port is None else sockets.holders(port)
-    who = " and ".join(map(describe_holder, holders)) or "a process that can't be seen from here"
+    who = describe_holders(holders)
     forced = (
         f"Stop it, {spec.words.elsewhere}, or run `inv {spec.name}.ensure --force` to terminate it."
     )
@@ -42,7 +42,12 @@ def _may_be_ended(holders: Iterable[Mapping[str, object]]) -> bool:
     return all(isinstance(pid, int) and procfs.is_within_reach(pid) for pid in pids)
 
 
-def describe_holder(holder: dict[str, object]) -> str:
+def describe_holders(holders: Iterable[Mapping[str, object]]) -> str:
+    """Return who holds a port, in words."""
+    return " and ".join(map(describe_holder, holders)) or "a process that can't be seen from here"
+
+
+def describe_holder(holder: Mapping[str, object]) -> str:
     """Return a process in a few words: `python3 (pid 77, user ann, in /repo, since …)`."""
     pid = holder["pid"]
     if not isinstance(pid, int):

@@ -13,7 +13,7 @@ from devservers.lifecycle import failures, launch, state
 from devservers.lifecycle.locked import LOCK_TIMEOUT, locked
 from devservers.lifecycle.record import ServerRecord
 from devservers.lifecycle.server import STOP_GRACE
-from devservers.lifecycle.verdict import Verdict, family, look
+from devservers.lifecycle.verdict import Verdict, examine, family
 from devservers.spec import ServerSpec
 from devservers.system import process, procfs, sockets
 
@@ -53,7 +53,7 @@ def run(
 
 
 def _checked(spec: ServerSpec) -> tuple[str, ...]:
-    view = look(spec)
+    view = examine(spec)
     if view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT):
         raise failures.port_in_use(spec, view.port or 0)
     if view.verdict not in (Verdict.STOPPED, Verdict.STALE):

@@ -1,6 +1,6 @@
 """THE lifecycle of a declared server: ensure, stop, restart. There is only one.
 
-Everything is decided from what `verdict.look` says: first without the lock, then again under it;
+Everything is decided from what `verdict.examine` says: first without the lock, then again under it;
 only under it is anything started, stopped, adopted or written.
 """
 
@@ -13,8 +13,8 @@ from devservers.lifecycle.launch import Notify, Terms
 from devservers.lifecycle.locked import LOCK_TIMEOUT, awaited, lock, locked
 from devservers.lifecycle.observation import MoveWatch
 from devservers.lifecycle.result import Ensured, Stopped
-from devservers.lifecycle.status import answer
-from devservers.lifecycle.verdict import Verdict, View, glance, look
+from devservers.lifecycle.status import ensured
+from devservers.lifecycle.verdict import Verdict, View, examine, quick_proof
 from devservers.spec import Reconciled, ServerSpec
 from devservers.system import polling, process, procfs, sockets
 from devservers.system.identity import Identity
@@ -40,8 +40,8 @@ def ensure(
     what is being waited for. Raises any DevServerError but ConfigInvalidError and NoPortError.
     """
     terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
-    if (running := glance(spec, terms.deadline)) is not None:
-        return answer(spec, "already-running", running)
+    if (running := quick_proof(spec, terms.deadline)) is not None:
+        return ensured(spec, "already-running", running)
     ensuring = _Ensuring(spec, terms)
     found = polling.wait(ensuring.attempt, terms.deadline, what=ensuring.awaited, notify=notify)
     if found is not None:
@@ -83,7 +83,7 @@ def restart(
         _require_place(spec)
         # Half of the time at most goes into the stop, or none would be left for the start.
         stopped = _stop(spec, min(STOP_GRACE, timeout / 2), force=force)
-        done = _carry_out(spec, look(spec), terms)
+        done = _carry_out(spec, examine(spec), terms)
     if done is None:
         raise failures.left_alone(spec, None, timeout)
     return done._replace(
@@ -115,17 +115,17 @@ class _Ensuring:
     def attempt(self) -> Ensured | None:
         """Return the answer; None while the lock is held or our server does not answer yet."""
         spec, deadline = self.spec, self.terms.deadline
-        if (running := glance(spec, deadline)) is not None:
-            return answer(spec, "already-running", running)
+        if (running := quick_proof(spec, deadline)) is not None:
+            return ensured(spec, "already-running", running)
         if self.seen or not self.terms.wait:  # without the lock, which a restart may want
-            seen = look(spec, deadline=deadline)
+            seen = examine(spec, deadline=deadline)
             if decide(seen, moved=self._has_moved(seen)) is Action.WAIT:
                 return _waiting(spec, seen, self.terms)
         with lock(spec, 0) as held:
             self.blocked = not held
             if self.blocked:
                 return None
-            seen = look(spec, deadline=deadline)
+            seen = examine(spec, deadline=deadline)
             return _carry_out(spec, seen, self.terms, moved=self._has_moved(seen))
 
     def awaited(self) -> str:
@@ -167,12 +167,12 @@ def _carry_out(
             case Action.REPLACE:
                 killed += launch.end(spec, _roots(view), STOP_GRACE, port=view.port).pids
                 state.remove(spec.files.pid, view.record)
-                view, moved = look(spec), False
+                view, moved = examine(spec), False
 
 
 def _waiting(spec: ServerSpec, view: View, terms: Terms) -> Ensured | None:
     """Return None, for another look; or at once what a caller is told who doesn't wait."""
-    return answer(spec, "starting", view.record) if view.record and not terms.wait else None
+    return ensured(spec, "starting", view.record) if view.record and not terms.wait else None
 
 
 def _start(spec: ServerSpec, terms: Terms) -> Ensured:
@@ -182,7 +182,7 @@ def _start(spec: ServerSpec, terms: Terms) -> Ensured:
     warnings = (f"Terminated {_pids(forced)}, which held the port.",) if forced else ()
     record, ended = launch.launch(spec, terms)
     action = "started" if terms.wait else "starting"
-    done = answer(spec, action, record, warnings=warnings)
+    done = ensured(spec, action, record, warnings=warnings)
     return done._replace(pids_killed=(*forced, *ended))
 
 
@@ -195,7 +195,7 @@ def _take_over(spec: ServerSpec, view: View, deadline: float) -> Ensured:
     record = record._replace(urls=changes.urls, ready=True)
     if record != view.record or state.read_pid(spec.files.pid) != record.process.pid:
         state.write(spec.files.pid, record)
-    done = answer(spec, "already-running", record, warnings=changes.warnings)
+    done = ensured(spec, "already-running", record, warnings=changes.warnings)
     return done._replace(added=changes.added)
 
 
@@ -203,7 +203,7 @@ def _after_a_moment(spec: ServerSpec, view: View, deadline: float) -> View:
     """Return the view of an orphan once it answers; as it is where it doesn't in ORPHAN_GRACE."""
 
     def attempt() -> View | None:
-        seen = look(spec)
+        seen = examine(spec)
         return seen if seen.answers else None
 
     until = min(deadline, time.monotonic() + ORPHAN_GRACE)
@@ -211,7 +211,7 @@ def _after_a_moment(spec: ServerSpec, view: View, deadline: float) -> View:
 
 
 def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
-    view = first = look(spec, deadline=0)  # whether it answers makes no difference here
+    view = first = examine(spec, deadline=0)  # whether it answers makes no difference here
     port = view.port
     killed: list[int] = []
     left: dict[Identity, None] = {}
@@ -230,7 +230,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
             others = _terminate_holders(spec, port, grace)
             killed += others.pids
             forced = forced or others.forced
-        view = look(spec, deadline=0)
+        view = examine(spec, deadline=0)
         if not stops_next(first, view):
             break
     free = (
@@ -239,7 +239,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
         else launch.becomes_free(spec, port, time.monotonic() + launch.FREE_TIMEOUT)
     )
     holders = sockets.holders(port) if port and free is False else ()
-    who = " and ".join(map(failures.describe_holder, holders)) or "nobody that can be seen"
+    who = failures.describe_holders(holders)
     taken = (f"Port {port} is not free: it is held by {who}.",) if free is False else ()
     strays = tuple(failures.stray(identity.pid) for identity in left if process.is_alive(identity))
     return Stopped(

@@ -7,7 +7,7 @@ from pathlib import Path
 from devservers.lifecycle import adoption
 from devservers.lifecycle.record import ServerRecord
 from devservers.lifecycle.result import Ensured, LogFile, Status
-from devservers.lifecycle.verdict import Verdict, View, look
+from devservers.lifecycle.verdict import Verdict, View, examine
 from devservers.spec import Description, ServerSpec
 from devservers.system import logs, sockets
 
@@ -17,7 +17,7 @@ def status(spec: ServerSpec, deadline: float = math.inf) -> Status:
 
     No answer is waited for beyond `deadline`, a monotonic instant. Raises StateUnusableError.
     """
-    view = look(spec, deadline, home=True)
+    view = examine(spec, deadline, home=True)
     record = running_record(spec, view)
     log = _log_file(spec, record or view.record, view)
     lines = logs.last_lines(Path(log.path), 1) if log.path else []
@@ -89,7 +89,7 @@ def disabled(spec: ServerSpec) -> Status:
 
 def log_file(spec: ServerSpec) -> LogFile:
     """Return where the output is: of the server that runs, else where the next start puts it."""
-    view = look(spec)
+    view = examine(spec)
     return _log_file(spec, running_record(spec, view) or view.record, view)
 
 
@@ -125,7 +125,7 @@ def _state(view: View) -> str:
     return "running" if view.answers else "unresponsive"
 
 
-def answer(
+def ensured(
     spec: ServerSpec, action: str, record: ServerRecord, *, warnings: tuple[str, ...] = ()
 ) -> Ensured:
     """Return what ensure answers of the server that `record` describes."""

@@ -50,7 +50,7 @@ class View(NamedTuple):
     recognised: Recognised | None = None
 
 
-def glance(spec: ServerSpec, deadline: float = math.inf) -> ServerRecord | None:
+def quick_proof(spec: ServerSpec, deadline: float = math.inf) -> ServerRecord | None:
     """Return the record if it is proved, at almost no cost, that nothing has to be done.
 
     That is: pid file and record agree, the recorded processes are the very same, the recorded
@@ -82,7 +82,7 @@ def require_sight() -> None:
         )
 
 
-def look(spec: ServerSpec, deadline: float = math.inf, *, home: bool = False) -> View:
+def examine(spec: ServerSpec, deadline: float = math.inf, *, home: bool = False) -> View:
     """Return what is true now; with `home` the page is asked for that a person would look at.
 
     It is not waited for the answer of a server beyond `deadline`, a monotonic instant; only an
@@ -92,10 +92,10 @@ def look(spec: ServerSpec, deadline: float = math.inf, *, home: bool = False) ->
     require_sight()
     record = state.read(spec.files.pid)
     if record is not None and process.is_alive(record.process):
-        return _look_at_ours(spec, record, deadline, home=home)
+        return _examine_ours(spec, record, deadline, home=home)
     if spec.port is None:
-        return _look_for_mark(spec, record)
-    return _look_at_port(spec, record, spec.port, deadline, home=home)
+        return _examine_mark(spec, record)
+    return _examine_port(spec, record, spec.port, deadline, home=home)
 
 
 def family(
@@ -143,7 +143,7 @@ def proved_listener(port: int, members: Iterable[Identity]) -> Listener | None:
     return None
 
 
-def _look_at_ours(spec: ServerSpec, record: ServerRecord, deadline: float, *, home: bool) -> View:
+def _examine_ours(spec: ServerSpec, record: ServerRecord, deadline: float, *, home: bool) -> View:
     port, listener = record.port, record.listener
     if port is None:
         is_up = readiness.of_output(spec, record)
@@ -164,7 +164,7 @@ def _look_at_ours(spec: ServerSpec, record: ServerRecord, deadline: float, *, ho
     return View(verdict, port, record, listener, http_status=said.http_status, answers=said.ok)
 
 
-def _look_for_mark(spec: ServerSpec, record: ServerRecord | None) -> View:
+def _examine_mark(spec: ServerSpec, record: ServerRecord | None) -> View:
     """Return the view of a server without a port whose recorded process is gone, if it has one."""
     members = process.family((), spec.marker).members
     if not members:
@@ -176,7 +176,7 @@ def _look_for_mark(spec: ServerSpec, record: ServerRecord | None) -> View:
     return View(Verdict.ORPHAN, None, record, leader=leader, answers=can_be_told)
 
 
-def _look_at_port(
+def _examine_port(
     spec: ServerSpec, record: ServerRecord | None, port: int, deadline: float, *, home: bool
 ) -> View:
     if record and record.port and record.listener and process.is_alive(record.listener.process):
@@ -185,7 +185,7 @@ def _look_at_port(
         if not sockets.is_open(port, spec.host):
             break
         listeners = sockets.listeners(port)
-        found = _look_at_sockets(spec, record, listeners, deadline, home=home)
+        found = _examine_sockets(spec, record, listeners, deadline, home=home)
         if found:
             return found
         time.sleep(SECOND_LOOK)
@@ -197,7 +197,7 @@ def _look_at_port(
     return View(verdict, port, record)
 
 
-def _look_at_sockets(
+def _examine_sockets(
     spec: ServerSpec,
     record: ServerRecord | None,
     listeners: tuple[Socket, ...],

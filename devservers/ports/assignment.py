@@ -11,6 +11,7 @@ from devservers.config import Config
 from devservers.errors import LockTimeoutError, NoPortError, UsageError
 from devservers.kind import OwnServer
 from devservers.lifecycle import state
+from devservers.lifecycle.failures import describe_holders
 from devservers.ports import claims
 from devservers.spec import url_of
 from devservers.system import sockets
@@ -195,12 +196,7 @@ def _holder(row: Mapping[str, object]) -> str:
         branch = f" (branch {row['branch']})" if row["branch"] else ""
         return f"claimed by {row['worktree']}{branch}"
     holders = row["holders"]
-    names = [
-        f"{holder['name'] or 'a process'} (pid {holder['pid']}, in {holder['cwd']})"
-        for holder in (holders if isinstance(holders, list) else ())
-        if holder["pid"]
-    ]
-    return f"held by {' and '.join(names)}" if names else "held by a process of another user"
+    return f"held by {describe_holders(holders if isinstance(holders, list) else ())}"
 
 
 def _told_to_ignore(config: Config, here: Worktree, choice: _Choice) -> _Choice:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from devservers.errors import DevServerError
 from devservers.kind import Kind
+from devservers.lifecycle.failures import describe_holder
 from devservers.lifecycle.result import Ensured, LogFile, Status, Stopped
 from devservers.spec import ServerSpec, ports_of
 from devservers.system import clock
@@ -138,7 +139,7 @@ def status(result: Status, kind: Kind) -> Rendered:
     else:
         port = "" if result.port is None else f"port {result.port}; "
         lines.append(f"  {port}start it: `inv {kind.name}.ensure`")
-    lines += [f"  held by {_holder(holder)}" for holder in result.holders]
+    lines += [f"  held by {describe_holder(holder)}" for holder in result.holders]
     if result.log_size is not None:
         lines.append(f"  log: {result.log_file} ({result.log_size} bytes)")
     exit_code = STATUS_EXIT.get(result.state, NOT_RUNNING)
@@ -231,12 +232,6 @@ def _who(pid: int | None, listener_pid: int | None) -> str:
     return (
         f"pid {pid}" if listener_pid in (pid, None) else f"pid {pid}, listener pid {listener_pid}"
     )
-
-
-def _holder(holder: Mapping[str, object]) -> str:
-    if holder["pid"] is None:
-        return f"a process of {holder['user'] or 'another user'}"
-    return f"{holder['name'] or 'a process'} (pid {holder['pid']})"
 
 
 def _from(worktree: str, branch: str | None) -> str:

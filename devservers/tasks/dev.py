@@ -11,7 +11,7 @@ from devservers.tasks import factory, flags
 from devservers.tasks.factory import Flag
 from devservers.worktree import Worktree
 
-UP_TIMEOUT = "120"
+UP_TIMEOUT = f"{kinds.longest_timeout():g}"
 SHARED = " and ".join(f"the {kind.title}" for kind in kinds.every() if kind.shared)
 ALL = Flag(default=False, help=f"stop what every worktree uses, too: {SHARED}")
 

@@ -59,7 +59,7 @@ def task(
         needed = {"as_json": as_json, **values} if "as_json" in takes else values
         quiet = bool(values.get("quiet"))
         with bytecode.kept():
-            code = console.answer(lambda: body(**needed), as_json=bool(as_json), quiet=quiet)
+            code = console.run(lambda: body(**needed), as_json=bool(as_json), quiet=quiet)
         if code:
             raise Exit(code=code)
 

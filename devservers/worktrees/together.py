@@ -13,7 +13,7 @@ from devservers.trust import gate
 from devservers.worktree import Worktree
 from devservers.worktrees.overview import overview
 
-UP_TIMEOUT = max(kind.ready_timeout for kind in kinds.every())  # seconds
+UP_TIMEOUT = kinds.longest_timeout()
 
 
 class Up(NamedTuple):

@@ -1,4 +1,4 @@
-"""Readiness: one HTTP question to all sorts of servers, and waiting with a deadline."""
+"""One HTTP question to all sorts of servers, and waiting with a deadline."""
 
 import contextlib
 import socket
