@@ -62,9 +62,9 @@ class Config(NamedTuple):
         """Return the ports of servers other than those of the section `name`, with their keys."""
         return {
             port: key
-            for other, section in self._every().items()
-            if other != name and getattr(section, "enabled", True)
-            for key, ports in section.taken.items()
+            for other, module in kinds.settings().items()
+            if other != name and getattr(module.of(self), "enabled", True)
+            for key, ports in module.taken(self).items()
             for port in ports
         }
 
@@ -124,8 +124,8 @@ def read(file: Path, main: Path, top: Path | None = None) -> Config:
     found = {name: kind(**_section(file, name, data.get(name, {}))) for name, kind in types.items()}
     given = frozenset(f"{name}.{key}" for name in data for key in data[name])
     config = Config(found, found.pop("worktree"), file, given)
-    for name, module in kinds.settings().items():
-        for problem in getattr(module, "faults", _no_faults)(found[name], main):
+    for module in kinds.settings().values():
+        for problem in getattr(module, "faults", _no_faults)(config, main):
             _reject(file, problem)
     _check_ports(file, config)
     return config
@@ -146,15 +146,15 @@ def _types() -> dict[str, Any]:
     return {**kind, "worktree": WorktreeConfig}
 
 
-def _no_faults(_section: object, _main: Path) -> tuple[str, ...]:
+def _no_faults(_config: Config, _main: Path) -> tuple[str, ...]:
     return ()
 
 
 def _check_ports(file: Path, config: Config) -> None:
     """Reject a port that two servers would share, naming a key that the file sets."""
     taken: dict[int, str] = {}
-    for name in kinds.NAMES:
-        for key, ports in config.sections[name].taken.items():
+    for module in kinds.settings().values():
+        for key, ports in module.taken(config).items():
             for port in ports:
                 other = taken.setdefault(port, key)
                 if other != key:

@@ -33,6 +33,18 @@ def flag(value: Any) -> bool:
     return value
 
 
+def one_of(*words: str) -> Callable[[Any], str]:
+    """Return the check of a text that is one of `words`."""
+    allowed = " or ".join(f'"{word}"' for word in words)
+
+    def check(value: Any) -> str:
+        if value not in words:
+            raise NotAllowedError(f"it must be {allowed}")
+        return str(value)
+
+    return check
+
+
 def port(value: Any) -> int:
     """Return a port number. Raises NotAllowedError."""
     if not _is_int(value) or not 1 <= value <= 65535:  # noqa: PLR2004 - the range of TCP ports

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:  # a warm call declares one kind and runs nothing of the others
     from devservers.config import Config
-    from devservers.spec import Description, ServerSpec
+    from devservers.spec import Description, Restore, ServerSpec
     from devservers.system.identity import Socket
     from devservers.worktree import Worktree
 
@@ -37,6 +37,8 @@ class Exports(NamedTuple):
     variables: Mapping[str, str] = {}
     warnings: tuple[str, ...] = ()
     """Of variables in the caller's environment that overrule these."""
+    needed: bool = False
+    """An app that isn't told looks elsewhere."""
 
 
 class User(NamedTuple):
@@ -71,6 +73,8 @@ class AppServer(NamedTuple):
     name: str
     """Of its tasks."""
     port: int
+    started: bool
+    """By this very call."""
 
 
 Finish = Callable[[AppServer, Notify | None], "Description"]
@@ -98,8 +102,10 @@ class Kind(NamedTuple):
     declare: Declare
     ready_timeout: float = 60.0
     """Seconds until it must answer."""
-    shared: bool = False
-    """One serves every worktree."""
+    is_shared: Callable[["Config"], bool] = lambda _config: False
+    """Whether one serves every worktree."""
+    other_scope: Callable[["Config", "Worktree"], "ServerSpec"] | None = None
+    """The server that a worktree would use were that the other way round."""
     watches: bool = False
     """It is told ports to watch, and says so."""
     imitable: bool = False
@@ -115,10 +121,13 @@ class Kind(NamedTuple):
     exports: Callable[["Config", "Worktree", Mapping[str, str]], Exports] | None = None
     identity: Callable[["Config", "Worktree"], tuple[str, int] | None] | None = None
     """What tells the server that a worktree shares from others; None where it uses none."""
-    served: Callable[["Config"], frozenset[int] | None] | None = None
+    served: Callable[["Config", "Worktree"], frozenset[int] | None] | None = None
     """The ports of the apps that it runs for now; None where it doesn't answer."""
     users: Callable[["Config", "Worktree"], tuple[User, ...]] | None = None
     """Whose apps, other than this worktree's, it runs for now."""
+    keep_served: Callable[["Config", "Worktree"], "Restore"] | None = None
+    """Asked before the server of a worktree's app is started: what gives the service back to whom
+    this app would take it from."""
     after_up: Callable[["Config", "Worktree"], Finish] | None = None
     """Asked when it is up and the others are about to start; what is returned, when all are up."""
     own_server: Callable[["Config", "Worktree"], OwnServer] | None = None

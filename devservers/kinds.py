@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
     from devservers.config import Config
     from devservers.kind import Exports, Kind, OwnServer
-    from devservers.spec import ServerSpec
+    from devservers.spec import Restore, ServerSpec
     from devservers.worktree import Worktree
 
 NAMES = ("inngest", "nextjs")  # in the order in which dev.up starts them
@@ -31,6 +31,19 @@ def own_server(config: "Config", here: "Worktree") -> "OwnServer":
     """Return what tells the server of this worktree's app from whoever else holds its port."""
     found = next(one.own_server for one in every() if one.own_server)
     return found(config, here)
+
+
+def keep_served(config: "Config", here: "Worktree") -> "Restore":
+    """Return what gives the service back to whom this worktree's app takes it from."""
+    from devservers.spec import Restored  # noqa: PLC0415 - not for a hook
+
+    known = [one.keep_served(config, here) for one in every() if one.keep_served]
+
+    def restore(port: int, deadline: float) -> Restored:
+        found = [one(port, deadline) for one in known]
+        return Restored(warnings=tuple(text for one in found for text in one.warnings))
+
+    return restore
 
 
 def longest_timeout() -> float:
@@ -67,9 +80,11 @@ def exports(config: "Config", here: "Worktree", env: "Mapping[str, str]", name: 
 
     variables: dict[str, str] = {}
     warnings: list[str] = []
+    needed = False
     for other in every():
         if other.exports and other.name != name:
             found = other.exports(config, here, env)
             variables |= found.variables
             warnings += found.warnings
-    return Exports(variables, tuple(warnings))
+            needed = needed or found.needed
+    return Exports(variables, tuple(warnings), needed=needed)

@@ -78,6 +78,21 @@ class Reconciled(NamedTuple):
     urls: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    facts: Mapping[str, object] = {}
+    """As of `Restored`."""
+
+
+class Restored(NamedTuple):
+    """What a change that we made has come to, for those who use the server."""
+
+    facts: Mapping[str, object] = {}
+    """Ready for JSON, under the names that docs/reference.md has."""
+    warnings: tuple[str, ...] = ()
+
+
+Restore = Callable[[int, float], Restored]
+"""Given the port of the server that runs now: put back what the change took, until a monotonic
+instant."""
 
 
 class Describe(Protocol):
@@ -98,6 +113,10 @@ def _reconcile_nothing(_port: int, urls: tuple[str, ...], _deadline: float) -> R
     return Reconciled(urls)
 
 
+def _restore_nothing(_port: int | None) -> Restore:
+    return lambda _now, _deadline: Restored()
+
+
 class Behaviour(NamedTuple):
     """What is peculiar to a kind of server while it runs."""
 
@@ -114,6 +133,11 @@ class Behaviour(NamedTuple):
     reconcile: Callable[[int, tuple[str, ...], float], Reconciled] = _reconcile_nothing
     """Given the port and what the server watches: bring the running server in line with `urls`,
     until a monotonic instant."""
+    remember: Callable[[int | None], Restore] = _restore_nothing
+    """Asked right before a server is started, given the port of the one that it replaces: what has
+    to be put back once it is up."""
+    facts: Callable[[], Mapping[str, object]] = dict
+    """What every answer of ensure says of this kind besides, known without asking anybody."""
     describe: Describe = _describe_nothing
     differences: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda _argv: ()
     """Given a running server's argv: warnings of what only a restart would bring in line. Asks

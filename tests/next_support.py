@@ -18,7 +18,9 @@ FAKE_NEXT = Path(__file__).with_name("fake_next.py")
 
 
 @contextlib.contextmanager
-def next_world(folder: Path, *behaviours: str, size: int = 5) -> Iterator["NextWorld"]:
+def next_world(
+    folder: Path, *behaviours: str, size: int = 5, make: "type[NextWorld] | None" = None
+) -> Iterator["NextWorld"]:
     """Yield a world with a pool of `size` ports; a server that survives is a failure."""
     with contextlib.ExitStack() as held:
         first = held.enter_context(claimed_ports())
@@ -26,7 +28,7 @@ def next_world(folder: Path, *behaviours: str, size: int = 5) -> Iterator["NextW
         while len(pool) < size:
             start = held.enter_context(claimed_ports())
             pool += range(start, start + PORTS)
-        made = NextWorld(folder.resolve(), first, pool[:size], behaviours)
+        made = (make or NextWorld)(folder.resolve(), first, pool[:size], behaviours)
         try:
             yield made
         finally:

@@ -23,6 +23,8 @@ DEFAULTS = {
     "nextjs.hostname": "localhost",
     "nextjs.command": None,
     "inngest.enabled": True,
+    "inngest.scope": "machine",
+    "inngest.ports": None,
     "inngest.port": 8288,
     "inngest.pidFile": "/tmp/flowt-inngest.pid",  # noqa: S108 - promised
     "inngest.logFile": "inngest-system.log",

@@ -78,7 +78,7 @@ def test_events_survive_the_repair(running: World) -> None:
     assert running.starts() == started
 
 
-@pytest.mark.parametrize("settings", [{"args": ["--no-discovery"]}, {"host": "127.0.0.1"}])
+@pytest.mark.parametrize("settings", [{"args": ["--no-poll"]}, {"host": "127.0.0.1"}])
 def test_what_needs_a_restart_is_said_and_left(running: World, settings: dict[str, object]) -> None:
     running.behave(**settings)
     done = running.ok("ensure")

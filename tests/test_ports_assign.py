@@ -282,4 +282,4 @@ def test_who_of_a_port_that_nobody_holds(place: NextWorld) -> None:
 def test_all_three_in_one_command(place: NextWorld) -> None:
     done = place.run("ports.assign", "ports.list", "ports.who", cwd=place.a)
     assert done.code == 0, done
-    assert done.out.count("\n") == 1 + (1 + len(place.pool)) + 1
+    assert done.out.count("\n") == 2 + (1 + len(place.pool)) + 1

@@ -347,6 +347,7 @@ def test_the_inngest_tasks_print_what_their_examples_have(ask: Asked, place: Nex
     assert ask("inngest.status")["served"] is True
     assert ask("inngest.logs")["exists"]
     assert ask("inngest.restart")["pidsKilled"]
+    place.behave(host="127.0.0.1")
     doctor = ask("inngest.doctor", codes=(0, 1))
     assert ask("inngest.stop")["action"] == "stopped"
     names = {re.sub(r"^port-\d+$", "port-N", check["name"]) for check in doctor["checks"]}
@@ -485,8 +486,9 @@ def written(world: NextWorld) -> set[str]:
         for one in ("receipt", "said")
     }
     names |= {
-        str(folder / "devservers" / f"nextjs.{one}"): f"GIT/devservers/nextjs.{one}"
+        str(folder / "devservers" / f"{kind}.{one}"): f"GIT/devservers/NAME.{one}"
         for folder in places
+        for kind in SERVERS
         for one in ("pid", "log")
     }
     names |= {str(common / "hooks" / event): f"HOOKS/{event}" for event in _EVENTS}
@@ -503,7 +505,7 @@ def written(world: NextWorld) -> set[str]:
 
 _SHARED = ("ports.lock", "trusted")
 _EVENTS = ("post-checkout", "post-merge")
-_ENDS = (".json", ".lock", ".1", ".before-devservers")
+_ENDS = (".json", ".lock", ".pin", ".1", ".before-devservers")
 
 
 def _named(file: str, names: dict[str, str]) -> str:
@@ -526,6 +528,8 @@ def test_every_file_that_is_written_is_there(place: NextWorld) -> None:
     place.log.write_text("what was there before\n")
     for _ in range(2):
         run_hook(place, "--wait", "--nextjs", "ensure", cwd=place.a)
+    place.app(place.pool[-1], cwd=place.b)
+    place.call("inngest.sync", f"--port={place.pool[-1]}")
     found = written(place)
     place.call("dev.down", "--all", cwd=place.a)
     rows = table("Files", "file", "holds")

@@ -43,6 +43,7 @@ def test_assign_answers_with_the_values_of_the_reference() -> None:
         "baseUrl": "http://localhost:5002",
         "worktree": "/repo/wt-a",
         "branch": "feat",
+        "exports": {},
         "warnings": [],
     }
 

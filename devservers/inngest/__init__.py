@@ -1,4 +1,4 @@
-"""The Inngest dev server: one for all worktrees, which runs the functions of their apps."""
+"""The Inngest dev server, which runs the functions of apps: one for all worktrees, or one each."""
 
 import os
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def spec(
     stand_in: bool = False,
     env: Mapping[str, str] = os.environ,
 ) -> "ServerSpec":
-    """Return the machine-wide Inngest dev server as the worktree `here` declares it."""
+    """Return the Inngest dev server that the worktree `here` uses, as it declares it."""
     from devservers.inngest import declaration  # noqa: PLC0415 - see `later`
 
     return declaration.spec(config, here, stand_in=stand_in, env=env)
@@ -31,7 +31,8 @@ KIND = Kind(
     short="Inngest",
     assign=later("devservers.inngest.declaration", "assign"),
     declare=later("devservers.inngest.declaration", "declare"),
-    shared=True,
+    is_shared=later("devservers.inngest.declaration", "is_shared"),
+    other_scope=later("devservers.inngest.declaration", "other_scope"),
     watches=True,
     imitable=True,
     tasks="devservers.tasks.inngest_tasks",
@@ -40,5 +41,6 @@ KIND = Kind(
     identity=later("devservers.inngest.declaration", "identity"),
     served=later("devservers.inngest.registration", "served_ports"),
     users=later("devservers.inngest.registration", "users"),
+    keep_served=later("devservers.inngest.declaration", "keep_served"),
     after_up=later("devservers.inngest.registration", "after_up"),
 )

@@ -4,7 +4,6 @@ import time
 from itertools import islice
 from typing import Any, NamedTuple
 
-from devservers.inngest.settings import Settings
 from devservers.spec import Recognised, port_of
 from devservers.system import http_status, localhost_http
 from devservers.system.identity import Socket
@@ -103,11 +102,6 @@ class Api(NamedTuple):
             ).json()
         except localhost_http.NoAnswerError:
             return None
-
-
-def of(settings: Settings) -> Api:
-    """Return the interface of the server that a configuration declares."""
-    return Api(settings.port, settings.host or "")
 
 
 def recognise(socket: Socket) -> Recognised | None:

@@ -16,10 +16,10 @@ from devservers.inngest import endpoint as inngest_endpoint
 from devservers.inngest import settings
 from devservers.inngest.api import ServedApp
 from devservers.inngest.endpoint import Endpoint
-from devservers.inngest.settings import Settings
+from devservers.inngest.target import Target
 from devservers.listeners import PortHolder
 from devservers.ports import claims
-from devservers.spec import port_of
+from devservers.spec import port_of, ports_of
 from devservers.system import polling
 from devservers.worktree import Worktree
 
@@ -62,12 +62,16 @@ class Synced(NamedTuple):
     """The answer of sync."""
 
     action: str
-    """synced or already-synced."""
+    """synced, already-synced, released or nothing-pinned."""
     port: int
-    url: str
+    url: str | None
     app_id: str | None
     replaced: int | None
     """The port that was served until now."""
+    pinned: str | None = None
+    """The worktree that is to stay the served one; None where its app works in none."""
+    released: str | None = None
+    """The worktree that was pinned, where none is to be any more."""
 
 
 class Scene(NamedTuple):
@@ -103,35 +107,35 @@ class Scene(NamedTuple):
         return siblings[0] if len(siblings) == 1 else None
 
 
-def survey(config: Config, *, only: tuple[int, ...] | None = None) -> tuple[App, ...]:
-    """Return the state of every port of the pool, and of every app that the server knows beyond.
+def survey(config: Config, it: Target, *, only: tuple[int, ...] | None = None) -> tuple[App, ...]:
+    """Return the state of every port that is to be watched, and of what the server knows beyond.
 
     With `only`, of those ports alone. Endpoints are probed side by side: any number of dead or
     hanging ones costs one time-out.
     """
-    scene = Scene(inngest_api.of(settings.of(config)).apps(), listeners.listeners_by_port())
+    scene = Scene(it.api.apps(), listeners.listeners_by_port())
     listed = (port_of(row.url) for row in scene.rows or ())
-    wanted = tuple(dict.fromkeys(only or (*config.pool, *listed)))
+    wanted = tuple(dict.fromkeys(only or (*ports_of(it.urls), *listed)))
     urls = {port: _url(config, scene, port) for port in wanted}
     to_probe = {port: url for port, url in urls.items() if port in scene.by_port}
     endpoints = dict(zip(to_probe, inngest_endpoint.probe_all(to_probe.values()), strict=True))
     return tuple(_app(scene, port, url, endpoints.get(port)) for port, url in urls.items())
 
 
-def sync(config: Config, here: Worktree, port: int | None = None) -> Synced:
+def sync(config: Config, here: Worktree, it: Target, port: int | None = None) -> Synced:
     """Make this worktree's app, or the one on `port`, the served one, and prove it.
 
     Raises NotSyncedError with the reason.
     """
-    server = settings.of(config).port
-    api = inngest_api.of(settings.of(config))._replace(timeout=inngest_api.RECOGNISE_TIMEOUT)
+    server = it.port or 0
+    api = it.api._replace(timeout=inngest_api.RECOGNISE_TIMEOUT)
     scene = Scene(api.apps(), listeners.listeners_by_port())
     if scene.rows is None:
         raise NotSyncedError(
             f"No Inngest dev server answers on port {server}.",
             hint="`inv inngest.status` tells why; `inv inngest.ensure` starts one.",
         )
-    port = port or own_port(config, here, scene.by_port)
+    port = port or own_port(config, here, it, scene.by_port)
     if port is None:
         raise NotSyncedError(
             f"Nothing listens in {here.root}, and it has no {config.worktree.port_cache_file}.",
@@ -142,7 +146,7 @@ def sync(config: Config, here: Worktree, port: int | None = None) -> Synced:
     if known and known.served:
         return Synced("already-synced", port, url, known.app_id, None)
     inngest_endpoint.register(port, url, server)
-    now = _await_served(settings.of(config), port)
+    now = _await_served(it, port)
     if now is None:
         raise NotSyncedError(
             f"{url} says that it has registered, but the Inngest server on port {server} does not "
@@ -156,7 +160,7 @@ def sync(config: Config, here: Worktree, port: int | None = None) -> Synced:
 
 
 def serving(
-    config: Config, here: Worktree, rows: tuple[ServedApp, ...] | None
+    config: Config, here: Worktree, it: Target, rows: tuple[ServedApp, ...] | None
 ) -> tuple[bool | None, int | None]:
     """Return whether this worktree's app is the served one, and the port that is.
 
@@ -164,8 +168,12 @@ def serving(
     """
     if not any(row.served for row in rows or ()):
         return None, None
+    if not it.shared:  # it watches one app, and nobody else's
+        mine = ports_of(it.urls)
+        served = next((port_of(row.url) for row in rows or () if row.served), None)
+        return served in mine, served
     scene = Scene(rows, listeners.listeners_by_port())
-    own = own_port(config, here, scene.by_port)
+    own = own_port(config, here, it, scene.by_port)
     if own is None:
         return None, None
     if any(port_of(row.url) == own for row in scene.served):
@@ -173,10 +181,12 @@ def serving(
     return False, scene.rival(here)
 
 
-def own_port(config: Config, here: Worktree, by_port: Mapping[int, PortHolder]) -> int | None:
+def own_port(
+    config: Config, here: Worktree, it: Target, by_port: Mapping[int, PortHolder]
+) -> int | None:
     """Return the port of this worktree's app: where it listens, else what its port file says."""
     # The server listens on more ports, and may work in `here`.
-    server = by_port.get(settings.of(config).port)
+    server = by_port.get(it.port or 0)
     own = [
         holder.port
         for holder in by_port.values()
@@ -190,9 +200,9 @@ def own_port(config: Config, here: Worktree, by_port: Mapping[int, PortHolder]) 
     return claims.of(config, here.root)
 
 
-def _await_served(own: Settings, port: int) -> ServedApp | None:
+def _await_served(it: Target, port: int) -> ServedApp | None:
     def attempt() -> ServedApp | None:
-        row = Scene(inngest_api.of(own).apps(), {}).row(port)
+        row = Scene(it.api.apps(), {}).row(port)
         return row if row and row.served else None
 
     return polling.wait(attempt, time.monotonic() + PROOF_TIMEOUT, what=str)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from devservers.errors import CliNotFoundError
 from devservers.inngest.settings import Settings
 from devservers.system import programs
-from devservers.worktree import Worktree
+from devservers.worktree import Worktree, clean_env
 
 # What `inngest dev` reads unasked, in the folder that it runs in and in those above.
 OWN_FILES = ("inngest.json", "inngest.yaml", "inngest.yml")
@@ -24,6 +24,9 @@ INSTALL_ENV = {
     # pnpm 11 keeps a package whose script failed once, and never runs it again, in this store.
     "pnpm_config_enable_global_virtual_store": "false",
 }
+
+# Besides INNGEST_*: what would reconfigure the server. It opens a debug port.
+VARIABLES = ("DEBUG",)
 
 LAUNCHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # Bare: pnpm 9 to 12 all run the script for dlx (10.0 and 10.1 don't, and have no flag for it),
@@ -97,6 +100,16 @@ HINTS = (
     ),
     (r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT", _DOWNLOAD),
 )
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the server: the caller's own, without what would configure it."""
+    kept = {
+        name: value
+        for name, value in clean_env(env).items()
+        if not name.startswith("INNGEST_") and name not in VARIABLES
+    }
+    return kept | INSTALL_ENV
 
 
 def find_cli(

@@ -1,53 +1,71 @@
 """The Inngest dev server as data: what the configuration says of it -> ServerSpec."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 
 from devservers.config import Config
+from devservers.errors import StateUnusableError
 from devservers.inngest import api as inngest_api
-from devservers.inngest import drift, settings
-from devservers.inngest.api import Api
-from devservers.inngest.cli import INSTALL_ENV, OWN_FILES, find_cli, remedy
+from devservers.inngest import drift, pin, settings, target
+from devservers.inngest.cli import OWN_FILES, environment, find_cli, remedy
 from devservers.inngest.settings import Settings
+from devservers.inngest.target import STAND_IN, Target
 from devservers.kind import Assignment, Exports
+from devservers.lifecycle import state
 from devservers.spec import (
     Behaviour,
     Brought,
     Description,
     Files,
     Http,
+    Restore,
     ServerSpec,
     Words,
     ports_of,
     url_of,
 )
-from devservers.worktree import Worktree, clean_env
+from devservers.system import process
+from devservers.worktree import Worktree
 
-STAND_IN = Path(__file__).with_name("standin.py")
+DEFAULT_PORT = 8288  # where an app looks that was told nothing
 # Each wins over INNGEST_DEV in the SDK (inngest 4.24).
 RIVALS = ("INNGEST_BASE_URL", "INNGEST_API_BASE_URL")
 
 
 def spec(
     config: Config,
-    worktree: Worktree,
+    here: Worktree,
+    *,
+    stand_in: bool = False,
+    claim: bool = False,
+    env: Mapping[str, str] = os.environ,
+) -> ServerSpec:
+    """Return the Inngest dev server that the worktree `here` uses: the machine's or its own.
+
+    With `claim` the worktree keeps its slot. Raises what `target.of` raises.
+    """
+    return of_target(config, here, target.of(config, here, claim=claim, env=env), stand_in=stand_in)
+
+
+def of_target(
+    config: Config,
+    here: Worktree,
+    it: Target,
     *,
     stand_in: bool = False,
     env: Mapping[str, str] = os.environ,
 ) -> ServerSpec:
-    """Return the machine-wide Inngest dev server as this worktree's configuration declares it."""
+    """Return the server `it` as the configuration declares it."""
     own = settings.of(config)
-    urls = sdk_urls(config)
-
-    def describe(port: int, watched: tuple[str, ...], /, *, answers: bool) -> Description:
-        return _describe(config, worktree, port, watched, answers=answers)
 
     def command() -> tuple[str, ...]:
-        program = stand_in_program() if stand_in else find_cli(own, worktree, env)
-        return (*program, *arguments(own, urls))
+        from devservers.inngest import hermetic  # noqa: PLC0415 - only where one is to be started
+
+        program = stand_in_program() if stand_in else find_cli(own, here, env)
+        return (*program, *arguments(own, it), *hermetic.flags(own, it, program))
 
     def keys() -> Mapping[str, object]:
         from devservers.trust import decisions  # noqa: PLC0415 - not for a warm call
@@ -57,65 +75,128 @@ def spec(
     return ServerSpec(
         name="inngest",
         title="Inngest dev server",
-        port=own.port,
+        port=it.port,
         command=command,
-        cwd=worktree.main,
-        env={**clean_env(env), **INSTALL_ENV},
+        cwd=it.folder,
+        env=environment(env),
         files=Files(
-            pid=_absolute(own.pid_file, worktree),
-            log=_absolute(own.log_file, worktree),
+            pid=it.pid_file,
+            log=it.log_file,
             log_max_bytes=own.log_max_bytes,
-            log_key="inngest.logFile",
+            log_key="inngest.logFile" if it.shared else None,
+            owned=not it.shared,
         ),
-        worktree=worktree.root,
-        branch=worktree.branch,
+        worktree=here.root,
+        branch=here.branch,
         host=own.host,
         ready=Http("/health", home="/"),
         enabled=own.enabled,
-        shared=True,
-        behaviour=Behaviour(
-            urls=urls,
-            stand_in=stand_in,
-            moves=True,
-            recognise=inngest_api.recognise,
-            reconcile=partial(drift.reconcile, urls, own.host or ""),
-            describe=describe,
-            differences=partial(drift.differing_arguments, arguments(own, urls)),
-        ),
-        words=Words("set inngest.port to another port", "it may hold events and runs", remedy),
+        shared=it.shared,
+        warnings=tuple(left_over(config, here, it)),
+        behaviour=_behaviour(config, here, it, stand_in=stand_in),
+        words=Words(f"set {_port_key(it)} to another port", "it may hold events and runs", remedy),
         brought=Brought(
             keys,
             executes=OWN_FILES,
-            writes=(worktree.main / ".inngest" / "main.db",),  # with --persist
+            writes=(it.folder / ".inngest" / "main.db",),  # with --persist
         ),
     )
 
 
+def _port_key(it: Target) -> str:
+    return "inngest.port" if it.shared else "inngest.ports"
+
+
+def _behaviour(config: Config, here: Worktree, it: Target, *, stand_in: bool) -> Behaviour:
+    def describe(_port: int, watched: tuple[str, ...], /, *, answers: bool) -> Description:
+        return _describe(config, here, it, watched, answers=answers)
+
+    def remember(port: int | None) -> Restore:
+        from devservers.inngest import serving  # noqa: PLC0415 - not for a warm call
+
+        return serving.remember(config, here, it, port)
+
+    return Behaviour(
+        urls=it.urls,
+        stand_in=stand_in,
+        moves=True,
+        recognise=inngest_api.recognise,
+        reconcile=drift.Reconciler(it.urls, it.host or "", remember).reconcile,
+        remember=remember,
+        facts=lambda: {**_scope_facts(here, it), "servedBefore": None, "servedBy": None},
+        describe=describe,
+        differences=partial(drift.differing_arguments, arguments(settings.of(config), it)),
+    )
+
+
+def left_over(config: Config, here: Worktree, it: Target) -> Iterator[str]:
+    """Yield a warning of a server of the other scope that still runs."""
+    other = target.in_worktree(config, here) if it.shared else target.machine(config, here)
+    record = None
+    with contextlib.suppress(StateUnusableError):  # whoever uses it says what is wrong
+        record = state.read(other.pid_file) if settings.of(config).enabled else None
+    if record is None or not process.is_alive(record.process):
+        return
+    if it.shared or record.worktree == str(here.root):
+        yield (
+            f"An Inngest dev server of scope {other.scope!r} is left over: pid "
+            f"{record.process.pid}, port {record.port}. `inv dev.prune` ends it."
+        )
+
+
 def assign(
-    config: Config, _here: Worktree, *, claim: bool, env: Mapping[str, str] = os.environ
+    config: Config, here: Worktree, *, claim: bool, env: Mapping[str, str] = os.environ
 ) -> Assignment:
-    """Return the port in the configuration: the same for every worktree."""
-    del claim, env
-    return Assignment(settings.of(config).port)
+    """Return the port of the server that the worktree uses; with `claim` it keeps its slot.
+
+    0 where it has none. Raises what `target.of` raises.
+    """
+    return Assignment(target.of(config, here, claim=claim, env=env).port or 0)
 
 
 def declare(
     config: Config, here: Worktree, _assigned: Assignment, *, stand_in: bool = False
 ) -> ServerSpec:
-    """Return the server; see `spec`."""
+    """Return the server; see `spec`. What was assigned is kept on disk, or is the machine's."""
     return spec(config, here, stand_in=stand_in)
 
 
-def identity(config: Config, worktree: Worktree) -> tuple[str, int] | None:
+def is_shared(config: Config) -> bool:
+    """Return whether all worktrees use one server."""
+    return settings.of(config).scope == settings.MACHINE
+
+
+def other_scope(config: Config, here: Worktree) -> ServerSpec:
+    """Return the server that the worktree would use in the other scope."""
+    other = target.in_worktree if is_shared(config) else target.machine
+    return of_target(config, here, other(config, here))
+
+
+def identity(config: Config, here: Worktree) -> tuple[str, int] | None:
     """Return what tells the server that a worktree uses from others; None where it uses none."""
-    own = settings.of(config)
-    return (str(_absolute(own.pid_file, worktree)), own.port) if own.enabled else None
+    if not settings.of(config).enabled:
+        return None
+    it = target.of(config, here)
+    return (str(it.pid_file), it.port or 0)
 
 
-def exports(config: Config, _worktree: Worktree, env: Mapping[str, str]) -> Exports:
+def _scope_facts(here: Worktree, it: Target) -> Mapping[str, object]:
+    pinned = pin.read(it.pid_file, here) if it.shared else None
+    return {"scope": it.scope, "pinned": str(pinned) if pinned else None}
+
+
+def keep_served(config: Config, here: Worktree) -> Restore:
+    """Note who is served before an app of `here` comes up; return what has it so again."""
+    from devservers.inngest import serving  # noqa: PLC0415 - not for a warm call
+
+    return serving.remember_app(config, here, target.of(config, here))
+
+
+def exports(config: Config, here: Worktree, env: Mapping[str, str]) -> Exports:
     """Return what an app needs to find the server, and what in `env` would lead it elsewhere."""
     own = settings.of(config)
-    if not own.enabled:
+    port = target.of(config, here, env=env).port if own.enabled else None
+    if port is None:
         return Exports()
     warnings = (
         f"{name} is set to {env[name]}, and wins over INNGEST_DEV: this app talks to that server, "
@@ -123,20 +204,15 @@ def exports(config: Config, _worktree: Worktree, env: Mapping[str, str]) -> Expo
         for name in RIVALS
         if env.get(name)
     )
-    return Exports({"INNGEST_DEV": url_of(own.host, own.port)}, tuple(warnings))
+    told = {"INNGEST_DEV": url_of(own.host, port)}
+    return Exports(told, tuple(warnings), needed=port != DEFAULT_PORT)
 
 
-def sdk_urls(config: Config) -> tuple[str, ...]:
-    """Return the endpoint of each port of the pool, as the server is told to watch them."""
-    path = settings.of(config).path
-    return tuple(f"http://localhost:{port}{path}" for port in config.pool)
-
-
-def arguments(own: Settings, urls: tuple[str, ...]) -> tuple[str, ...]:
+def arguments(own: Settings, it: Target) -> tuple[str, ...]:
     """Return the words that follow the program: `dev`, the port, the host, the URLs, the rest."""
     host = ("--host", own.host) if own.host else ()
-    watched = (word for url in urls for word in ("--sdk-url", url))
-    return ("dev", "--port", str(own.port), *host, *watched, *own.args)
+    watched = (word for url in it.urls for word in ("--sdk-url", url))
+    return ("dev", "--port", str(it.port), *host, *watched, *own.args)
 
 
 def stand_in_program() -> tuple[str, ...]:
@@ -145,31 +221,41 @@ def stand_in_program() -> tuple[str, ...]:
 
 
 def _describe(
-    config: Config, worktree: Worktree, port: int, watched: tuple[str, ...], *, answers: bool
+    config: Config, here: Worktree, it: Target, watched: tuple[str, ...], *, answers: bool
 ) -> Description:
     """Return what the server itself says: its version, what it watches, whom it serves."""
     from devservers.inngest import apps  # noqa: PLC0415 - a warm ensure never gets here
 
-    api = Api(port, settings.of(config).host or "")
-    found = api.dev() if answers else None
-    facts = {"version": None, "served": None, "servedBy": None, "missing": None}
+    found = it.api.dev() if answers else None
+    shared = _scope_facts(here, it)
+    unknown = {"version": None, "served": None, "servedBy": None, "missing": None}
     if found is None:
-        return Description(facts)
-    rows = api.apps()
+        return Description({**unknown, **shared})
+    rows = it.api.apps()
     urls = tuple(dict.fromkeys((*watched, *inngest_api.watched(found, rows or ()))))
-    missing = drift.missing(sdk_urls(config), urls)
-    served, served_by = apps.serving(config, worktree, rows)
+    missing = drift.missing(it.urls, urls)
+    served, served_by = apps.serving(config, here, it, rows)
+    pinned = (f"pinned: {shared['pinned']}",) if shared["pinned"] else ()
     return Description(
         {
             "version": found.version,
             "served": served,
             "servedBy": served_by,
             "missing": ports_of(missing),
+            **shared,
         },
         urls,
-        (_served_line(served, served_by),),
+        (_served_line(served, served_by), *pinned, *_by_hand(config, it)),
         (drift.not_watched(missing),) if missing else (),
     )
+
+
+def _by_hand(config: Config, it: Target) -> tuple[str, ...]:
+    """Say what an app that is started by hand has to be told: by default it asks port 8288."""
+    if it.shared or it.port is None:
+        return ()
+    url = url_of(settings.of(config).host, it.port)
+    return (f"an app that is started by hand needs: export INNGEST_DEV={url}",)
 
 
 def _served_line(served: bool | None, served_by: int | None) -> str:  # noqa: FBT001 - three states
@@ -179,7 +265,3 @@ def _served_line(served: bool | None, served_by: int | None) -> str:  # noqa: FB
         return f"this worktree: served, on port {served_by}"
     whose = f"the app on port {served_by}" if served_by else "another worktree's app"
     return f"this worktree: NOT served, events run in {whose}; `inv inngest.sync` changes that"
-
-
-def _absolute(path: str, worktree: Worktree) -> Path:
-    return Path(os.path.abspath(worktree.main / Path(path).expanduser()))  # noqa: PTH100 - links stay

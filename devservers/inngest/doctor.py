@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -12,14 +10,16 @@ from typing import NamedTuple
 from devservers import config, inngest, worktree
 from devservers.config import Config
 from devservers.errors import CliNotFoundError, ConfigInvalidError, StateUnusableError
-from devservers.inngest import apps
+from devservers.inngest import apps, pin, target
 from devservers.inngest import cli as inngest_cli
 from devservers.inngest import settings as inngest_settings
+from devservers.inngest.program import run
+from devservers.inngest.target import Target
 from devservers.lifecycle import state, verdict
 from devservers.lifecycle.failures import describe_holder, describe_holders
 from devservers.lifecycle.verdict import Verdict
-from devservers.spec import MARKER, ServerSpec
-from devservers.system import http_status, process, programs, sockets, spawn
+from devservers.spec import ServerSpec
+from devservers.system import http_status, process, programs, sockets
 from devservers.worktree import Worktree
 
 PROGRAM_TIMEOUT = 20.0  # seconds; npx may be downloading
@@ -54,9 +54,11 @@ def examine(env: Mapping[str, str] = os.environ) -> tuple[Check, ...]:
         *(_program(name, env) for name in ("node", "npm", "pnpm")),
         _pid_file(spec),
         _lock(spec),
-        *_ports(spec),
+        *_ports(spec, target.of(settings, here, env=env)),
+        *_network(spec),
         _server_folder(spec),
-        _app_ids(settings),
+        _app_ids(settings, here),
+        *_pin(settings, here, spec),
     )
 
 
@@ -131,7 +133,7 @@ def _cli(settings: Config, here: Worktree, env: Mapping[str, str]) -> Check:
     except CliNotFoundError as error:
         return Check("cli", ok=False, detail=error.message, fix=error.hint)
     environment = {**inngest.spec(settings, here, env=env).env}
-    done = _run((*argv, "version"), environment, here.main)
+    done = run((*argv, "version"), environment, here.main, PROGRAM_TIMEOUT)
     shown = " ".join(argv)
     if done is not None and done.returncode == 0:
         return Check("cli", ok=True, detail=f"{shown}: {_telling_line(done.stdout)}")
@@ -146,7 +148,8 @@ def _program(name: str, env: Mapping[str, str]) -> Check:
     except CliNotFoundError as error:
         return Check(name, ok=False, detail=error.message, fix=error.hint)
     # Not in the caller's folder, whose package.json may name another release to be fetched.
-    done = _run((path, "--version"), env, Path(Path(path).anchor)) if path else None
+    root = Path(Path(path).anchor) if path else None
+    done = run((path, "--version"), env, root, PROGRAM_TIMEOUT) if path and root else None
     if done is not None and done.returncode == 0:
         return Check(name, ok=True, detail=f"{path}: {_telling_line(done.stdout)}")
     if path:
@@ -186,7 +189,14 @@ def _lock(spec: ServerSpec) -> Check:
     return Check("lock", ok=False, detail=f"{path} is held by {who}", fix=fix)
 
 
-def _ports(spec: ServerSpec) -> Iterator[Check]:
+def _network(spec: ServerSpec) -> Iterator[Check]:
+    """Tell what the address in the configuration doesn't reach."""
+    if spec.host:
+        detail = f"{spec.host} holds for the server's own port; its further ports stay open to all"
+        yield Check("network", ok=True, detail=detail)
+
+
+def _ports(spec: ServerSpec, it: Target) -> Iterator[Check]:
     try:
         view = verdict.examine(spec)
     except StateUnusableError:
@@ -197,7 +207,7 @@ def _ports(spec: ServerSpec) -> Iterator[Check]:
     foreign = foreign or (idle and bool(sockets.listeners(own)))
     yield _port(spec, own, ok=not foreign, detail=view.verdict.value)
     if view.verdict in (Verdict.STOPPED, Verdict.STALE, Verdict.FOREIGN):
-        for port in (own + 1, *GRPC_PORTS):
+        for port in it.others or (own + 1, *GRPC_PORTS):
             taken = bool(sockets.listeners(port))
             yield _port(spec, port, ok=not taken, detail="the server's other port")
 
@@ -207,10 +217,27 @@ def _port(spec: ServerSpec, port: int, *, ok: bool, detail: str) -> Check:
     if ok:
         return Check(name, ok=True, detail=detail)
     who = describe_holders(sockets.holders(port))
-    fix = f"Stop it, or set {spec.name}.port."
+    fix = f"Stop it, or {spec.words.elsewhere}."
     if port != spec.port:
         fix = "Stop it, or accept that the server's own use of this port moves elsewhere."
     return Check(name, ok=False, detail=f"held by {who}", fix=fix)
+
+
+def _pin(settings: Config, here: Worktree, spec: ServerSpec) -> Iterator[Check]:
+    """Check that the pinned worktree is the one that is served; nothing where none is pinned."""
+    it = target.of(settings, here)
+    pinned = pin.read(spec.files.pid, here) if it.shared else None
+    rows = it.api.apps() if pinned else None
+    if pinned is None or rows is None:
+        return
+    tree = worktree.peek(pinned)
+    served, port = apps.serving(settings, tree, it, rows) if tree else (None, None)
+    if served:
+        yield Check("pin", ok=True, detail=f"{pinned} is pinned, and served on port {port}")
+        return
+    whose = f"the app on port {port}" if port else "another app, or none"
+    fix = f"`inv inngest.sync` in {pinned} (is its server up?), or `inv inngest.sync --release`."
+    yield Check("pin", ok=False, detail=f"{pinned} is pinned, but {whose} is served", fix=fix)
 
 
 def _server_folder(spec: ServerSpec) -> Check:
@@ -226,41 +253,14 @@ def _server_folder(spec: ServerSpec) -> Check:
     return Check("server-folder", ok=True, detail=f"the server runs in {record.cwd or 'its own'}")
 
 
-def _app_ids(settings: Config) -> Check:
-    shadowed = [app for app in apps.survey(settings) if app.state == "shadowed"]
+def _app_ids(settings: Config, here: Worktree) -> Check:
+    found = apps.survey(settings, target.of(settings, here))
+    shadowed = [app for app in found if app.state == "shadowed"]
     if not shadowed:
         return Check("app-ids", ok=True, detail="no worktree's app is in the way of another's")
     who = ", ".join(f"{app.port} by {app.served_by or '?'}" for app in shadowed)
     fix = "`inv inngest.sync` serves this one's; `inv inngest.apps` shows how to serve them all."
     return Check("app-ids", ok=False, detail=f"same app id, shadowed: {who}", fix=fix)
-
-
-def _run(
-    argv: tuple[str, ...], env: Mapping[str, str], cwd: Path
-) -> "subprocess.CompletedProcess[str] | None":
-    """Run a program to its end, stdout and stderr together; None if it takes too long."""
-    name, value = MARKER, f"doctor:{os.getpid()}"
-    try:
-        return subprocess.run(  # noqa: S603 - a program of the user's own choice
-            spawn.naming_its_session(argv),
-            env={**env, name: value},
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=PROGRAM_TIMEOUT,
-            check=False,
-            text=True,
-            errors="replace",
-            start_new_session=sys.platform != "win32",
-        )
-    except OSError as error:
-        return subprocess.CompletedProcess(argv, -1, stdout=str(error.strerror or error))
-    except subprocess.TimeoutExpired:
-        process.stop(
-            process.family((), f"{name}={value}").members, 1.0
-        )  # what npx started outlives npx
-        return None
 
 
 def _telling_line(text: str) -> str:

@@ -4,35 +4,54 @@ Missing URLs are added live, through the server's own API: a restart would lose 
 that it holds in memory. What does need a restart is said, and left to the user.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from devservers.inngest import api as inngest_api
 from devservers.inngest.api import Api
-from devservers.spec import Reconciled, port_of
+from devservers.spec import Reconciled, Restore, Restored, port_of
 
+OWN_FLAGS = ("--no-discovery", "--config")  # added to every start, see hermetic.py
+OTHER_PORTS = (
+    "--connect-gateway-port",
+    "--connect-gateway-grpc-port",
+    "--connect-executor-grpc-port",
+)
+_BARE = ("--no-discovery",)
 _VALUED = ("--port", "-p", "--sdk-url", "-u")  # what the configuration's ports say already
 
 
-def reconcile(
-    wanted: tuple[str, ...], address: str, port: int, urls: tuple[str, ...], deadline: float
-) -> Reconciled:
-    """Make the server on `port` watch all of `wanted`; `urls` is what it is known to watch.
+class Reconciler(NamedTuple):
+    """Brings a running server in line with what a worktree's configuration asks for."""
 
-    What it has not taken by `deadline`, a monotonic instant, is said in a warning.
-    """
-    if not missing(wanted, urls):
-        return Reconciled(urls)
-    api = Api(port, address)
-    listed = api.apps() or ()
-    known = tuple(dict.fromkeys((*urls, *inngest_api.watched(api.dev(), listed))))
-    lacking = missing(wanted, known)
-    added = tuple(url for url in lacking if api.add_app(url, deadline))
-    failed = [url for url in lacking if url not in added]
-    warnings = () if not failed else (_not_added(failed),)
-    # The wanted spelling of a URL is kept beside the server's own, so that the next call sees at
-    # once that nothing is missing.
-    now = tuple(dict.fromkeys((*known, *(url for url in wanted if url not in failed))))
-    return Reconciled(now, added, warnings)
+    wanted: tuple[str, ...]
+    """The URLs to watch."""
+    address: str
+    """Of the server; empty: loopback."""
+    remember: Callable[[int | None], Restore]
+
+    def reconcile(self, port: int, urls: tuple[str, ...], deadline: float) -> Reconciled:
+        """Make the server on `port` watch all that is wanted; `urls` is what it is known to watch.
+
+        What it has not taken by `deadline`, a monotonic instant, is said in a warning. Who is
+        served before is served afterwards.
+        """
+        if not missing(self.wanted, urls):
+            return Reconciled(urls)
+        api = Api(port, self.address)
+        listed = api.apps() or ()
+        known = tuple(dict.fromkeys((*urls, *inngest_api.watched(api.dev(), listed))))
+        lacking = missing(self.wanted, known)
+        restore = self.remember(port) if lacking else None
+        added = tuple(url for url in lacking if api.add_app(url, deadline))
+        failed = [url for url in lacking if url not in added]
+        restored = restore(port, deadline) if restore else Restored()
+        warnings = () if not failed else (_not_added(failed),)
+        # The wanted spelling of a URL is kept beside the server's own, so that the next call sees
+        # at once that nothing is missing.
+        asked = (url for url in self.wanted if url not in failed)
+        now = tuple(dict.fromkeys((*known, *asked)))
+        return Reconciled(now, added, (*warnings, *restored.warnings), restored.facts)
 
 
 def missing(wanted: Iterable[str], urls: Iterable[str]) -> tuple[str, ...]:
@@ -54,7 +73,8 @@ def differing_arguments(wanted: tuple[str, ...], running: tuple[str, ...]) -> tu
     if "dev" not in running:
         return ()
     start = len(running) - running[::-1].index("dev") - 1
-    asked, has = _settings(wanted[1:]), _settings(running[start + 1 :])
+    own = {*OWN_FLAGS, *OTHER_PORTS} - {word.partition("=")[0] for word in wanted}
+    asked, has = _settings(wanted[1:], own), _settings(running[start + 1 :], own)
     if sorted(asked) == sorted(has):
         return ()
     return (
@@ -79,14 +99,14 @@ def _not_added(urls: list[str]) -> str:
     )
 
 
-def _settings(words: tuple[str, ...]) -> list[str]:
-    """Return the words as `--flag=value`, without ports and SDK URLs."""
+def _settings(words: tuple[str, ...], own: set[str]) -> list[str]:
+    """Return the words as `--flag=value`, without ports, SDK URLs and what `own` we add."""
     found: list[str] = []
     skip = False
     for word in words:
         flag = word.partition("=")[0]
-        if skip or flag in _VALUED:
-            skip = not skip and "=" not in word
+        if skip or flag in _VALUED or flag in own:
+            skip = not skip and "=" not in word and flag not in _BARE
         elif word.startswith("-") or not found:
             found.append(word)
         else:

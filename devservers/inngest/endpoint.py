@@ -1,5 +1,6 @@
 """Endpoint: what an app's Inngest endpoint says, and asking it to register with the server."""
 
+import math
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from devservers.system import localhost_http, sockets, threads
 PROBE_TIMEOUT = 2.0  # seconds for one endpoint; a first compile takes longer, and is said
 PROBES_AT_ONCE = 32
 LONGEST_WORDS = 300  # letters of what an app says is wrong
+LEAST_PATIENCE = 0.25  # seconds
 REGISTER_TIMEOUT = 30.0  # seconds; the first request to a route makes Next.js compile it
 
 
@@ -36,18 +38,20 @@ def probe_all(urls: Iterable[str]) -> list[Endpoint]:
     return threads.each(ask, urls, PROBES_AT_ONCE)
 
 
-def register(port: int, url: str, server: int) -> None:
+def register(port: int, url: str, server: int, deadline: float = math.inf) -> None:
     """Do what the poll of the server (on port `server`) does: ask `url` to register itself.
 
-    Raises NotSyncedError with the reason.
+    It is not waited for beyond `deadline`, a monotonic instant. Raises NotSyncedError with the
+    reason.
     """
+    patience = max(min(REGISTER_TIMEOUT, deadline - time.monotonic()), LEAST_PATIENCE)
     if not sockets.is_open(port):
         raise NotSyncedError(
             f"Nothing listens on port {port}.", hint="Start this worktree's server first."
         )
     path = path_of(url)
     try:
-        answer = localhost_http.ask("PUT", port, path, timeout=REGISTER_TIMEOUT)
+        answer = localhost_http.ask("PUT", port, path, timeout=patience)
     except localhost_http.NoAnswerError as error:
         raise NotSyncedError(f"{url} can't register: {error}.", hint=_LOG_HINT) from error
     problem = _problem(answer)

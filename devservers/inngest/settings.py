@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from devservers.config import Config
 
 
+MACHINE, WORKTREE = "machine", "worktree"
+FIRST_PORT = 8401  # of those that worktrees' own servers have by default
+
+
 class Settings(NamedTuple):
     """The section; `log_max_bytes` 0 means: never rotate."""
 
     enabled: bool = True
+    scope: str = MACHINE
     port: int = 8288
     pid_file: str = "/tmp/flowt-inngest.pid"  # noqa: S108 - others rely on it; state.py guards it
     log_file: str = "inngest-system.log"
@@ -23,15 +28,14 @@ class Settings(NamedTuple):
     args: tuple[str, ...] = ()
     path: str = "/api/inngest"
     host: str | None = None
-
-    @property
-    def taken(self) -> dict[str, tuple[int, ...]]:
-        """The ports that no other server can have, by key."""
-        return {"inngest.port": (self.port,)}
+    ports: tuple[int, ...] | None = None
+    """With scope `worktree`: of each slot; None: from FIRST_PORT on."""
 
 
 CHECKS = {
     "enabled": config_checks.flag,
+    "scope": config_checks.one_of(MACHINE, WORKTREE),
+    "ports": config_checks.ports,
     "port": config_checks.port,
     "pidFile": config_checks.path,
     "logFile": config_checks.path,
@@ -48,14 +52,41 @@ def of(config: "Config") -> Settings:
     return config.section(Settings)
 
 
-def faults(found: Settings, main: Path) -> Iterator[str]:
+def ports_of(config: "Config") -> tuple[int, ...]:
+    """Return the port of each slot's own server."""
+    given = of(config).ports
+    return given or tuple(range(FIRST_PORT, FIRST_PORT + len(config.pool)))
+
+
+def taken(config: "Config") -> dict[str, tuple[int, ...]]:
+    """Return the ports that no other server can have, by key."""
+    own = of(config)
+    if own.scope == WORKTREE:
+        return {"inngest.ports": ports_of(config)}
+    return {"inngest.port": (own.port,)}
+
+
+def faults(config: "Config", main: Path) -> Iterator[str]:
     """Yield what can't be so of keys that are allowed each by itself; `main`: the main worktree."""
+    found = of(config)
+    shown = config_checks.shown
+    if found.scope == WORKTREE:
+        for key, path in (("pidFile", found.pid_file), ("logFile", found.log_file)):
+            if f"inngest.{key}" in config.given and Path(path).expanduser().is_absolute():
+                yield (
+                    f'inngest.{key} is {shown(path)}; with inngest.scope "worktree" it must be '
+                    "relative: two worktrees can't share it"
+                )
+        if found.ports and len(found.ports) != len(config.pool):
+            yield (
+                f"inngest.ports is {shown(found.ports)}; it must have a port for each of "
+                f"{config.pool_key}, which are {len(config.pool)}"
+            )
     # A log that is a file of the server's state, however either is spelt.
     paths = (main / Path(path).expanduser() for path in (found.pid_file, found.log_file))
     pid_file, log = (os.path.realpath(path).lower() for path in paths)  # macOS knows no case
-    state = {pid_file + end for end in ("", ".json", ".lock", ".new", ".json.new")}
+    state = {pid_file + end for end in ("", ".json", ".lock", ".pin", ".new", ".json.new")}
     if state & {log, f"{log}.1"}:  # the latter is what a log is rotated to
-        shown = config_checks.shown
         yield (
             f"inngest.logFile is {shown(found.log_file)}; it must not be the same as "
             f"inngest.pidFile, {shown(found.pid_file)}, or a file beside it"

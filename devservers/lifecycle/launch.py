@@ -119,6 +119,8 @@ def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> Obser
     """Start it once; return it as it is up, as it waits (without `terms.wait`), or has moved."""
     check_free(spec, min(terms.deadline, time.monotonic() + FREE_TIMEOUT))
     offset = prepare_log(spec)
+    if spec.files.owned:  # else the start says what is wrong with it
+        spec.cwd.mkdir(parents=True, exist_ok=True)
     child: Popen[bytes] | None = None
     try:
         child = _spawn(spec, argv)

@@ -29,6 +29,8 @@ class Ensured(NamedTuple):
     """Whom this call ended: a restart, --force, or what an earlier start had left behind."""
     left: tuple[dict[str, object], ...] = ()
     """What the stopped server had opened and that lives on: pid, name, command."""
+    facts: Mapping[str, object] = {}
+    """What only this kind of server has to say, under the names of docs/reference.md."""
 
     @property
     def idle(self) -> bool:

@@ -6,22 +6,21 @@ only under it is anything started, stopped, adopted or written.
 
 import time
 
-from devservers.errors import StateUnusableError
-from devservers.lifecycle import adoption, failures, launch, state
-from devservers.lifecycle.decide import Action, decide, stops_next
+from devservers.lifecycle import adoption, failures, launch, state, stopping
+from devservers.lifecycle.decide import Action, decide
 from devservers.lifecycle.launch import Notify, Terms
-from devservers.lifecycle.locked import LOCK_TIMEOUT, awaited, lock, locked
+from devservers.lifecycle.locked import awaited, lock, locked
 from devservers.lifecycle.observation import MoveWatch
-from devservers.lifecycle.result import Ensured, Stopped
+from devservers.lifecycle.result import Ensured
 from devservers.lifecycle.status import ensured
+from devservers.lifecycle.stopping import STOP_GRACE, stop
 from devservers.lifecycle.verdict import Verdict, View, examine, quick_proof
-from devservers.spec import Reconciled, ServerSpec
-from devservers.system import polling, process, procfs, sockets
-from devservers.system.identity import Identity
-from devservers.system.process import Ended
+from devservers.spec import Reconciled, Restore, Restored, ServerSpec
+from devservers.system import polling
+
+__all__ = ["ensure", "restart", "stop"]
 
 READY_TIMEOUT = 60.0  # seconds
-STOP_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 ORPHAN_GRACE = 2.0  # seconds for an orphan to answer before it is replaced
 
 
@@ -51,23 +50,6 @@ def ensure(
     raise failures.left_alone(spec, ensuring.seen, timeout)
 
 
-def stop(
-    spec: ServerSpec,
-    *,
-    grace: float = STOP_GRACE,
-    force: bool = False,
-    notify: Notify | None = None,
-) -> Stopped:
-    """Stop the server with all that belongs to it, and prove its port free.
-
-    `grace` is the time in seconds between SIGTERM and SIGKILL. Listeners that are not a server of
-    this kind are reported, and terminated only with `force`. Raises StopFailedError,
-    LockTimeoutError, StateUnusableError.
-    """
-    with locked(spec, LOCK_TIMEOUT, notify):
-        return _stop(spec, grace, force=force)
-
-
 def restart(
     spec: ServerSpec,
     *,
@@ -82,8 +64,10 @@ def restart(
     with locked(spec, timeout, notify):
         _require_place(spec)
         # Half of the time at most goes into the stop, or none would be left for the start.
-        stopped = _stop(spec, min(STOP_GRACE, timeout / 2), force=force)
-        done = _carry_out(spec, examine(spec), terms)
+        before = examine(spec)
+        restore = spec.behaviour.remember(before.port if before.answers else None)
+        stopped = stopping.under_lock(spec, min(STOP_GRACE, timeout / 2), force=force)
+        done = _carry_out(spec, examine(spec), terms, restore=restore)
     if done is None:
         raise failures.left_alone(spec, None, timeout)
     return done._replace(
@@ -142,9 +126,17 @@ class _Ensuring:
 
 
 def _carry_out(
-    spec: ServerSpec, view: View, terms: Terms, *, moved: bool = False
+    spec: ServerSpec,
+    view: View,
+    terms: Terms,
+    *,
+    moved: bool = False,
+    restore: Restore | None = None,
 ) -> Ensured | None:
-    """Do, under the lock, what is decided, until that is an answer; None where it is to wait."""
+    """Do, under the lock, what is decided, until that is an answer; None where it is to wait.
+
+    `restore` puts back, once it is up, what a stop before took.
+    """
     killed: list[int] = []
     while True:
         if view.verdict is Verdict.ORPHAN and not view.answers and view.port is not None:
@@ -162,10 +154,10 @@ def _carry_out(
             case Action.REFUSE:
                 raise failures.port_in_use(spec, view.port)
             case Action.START:
-                done = _start(spec, terms)
+                done = _start(spec, terms, restore or spec.behaviour.remember(None))
                 return done._replace(pids_killed=(*killed, *done.pids_killed))
             case Action.REPLACE:
-                killed += launch.end(spec, _roots(view), STOP_GRACE, port=view.port).pids
+                killed += launch.end(spec, stopping.roots_of(view), STOP_GRACE, port=view.port).pids
                 state.remove(spec.files.pid, view.record)
                 view, moved = examine(spec), False
 
@@ -175,15 +167,24 @@ def _waiting(spec: ServerSpec, view: View, terms: Terms) -> Ensured | None:
     return ensured(spec, "starting", view.record) if view.record and not terms.wait else None
 
 
-def _start(spec: ServerSpec, terms: Terms) -> Ensured:
+def _start(spec: ServerSpec, terms: Terms, restore: Restore) -> Ensured:
     forced: tuple[int, ...] = ()
     if terms.force:  # whatever the verdict: a listener on one address only may not be open to us
-        forced = _terminate_holders(spec, spec.port, STOP_GRACE).pids
+        forced = stopping.terminate_holders(spec, spec.port, STOP_GRACE).pids
     warnings = (f"Terminated {_pids(forced)}, which held the port.",) if forced else ()
     record, ended = launch.launch(spec, terms)
     action = "started" if terms.wait else "starting"
     done = ensured(spec, action, record, warnings=warnings)
-    return done._replace(pids_killed=(*forced, *ended))
+    done = done._replace(pids_killed=(*forced, *ended))
+    if not terms.wait or record.port is None:
+        return done
+    return _with(done, restore(record.port, terms.deadline))
+
+
+def _with(done: Ensured, more: Restored) -> Ensured:
+    return done._replace(
+        facts={**done.facts, **more.facts}, warnings=(*done.warnings, *more.warnings)
+    )
 
 
 def _take_over(spec: ServerSpec, view: View, deadline: float) -> Ensured:
@@ -195,8 +196,8 @@ def _take_over(spec: ServerSpec, view: View, deadline: float) -> Ensured:
     record = record._replace(urls=changes.urls, ready=True)
     if record != view.record or state.read_pid(spec.files.pid) != record.process.pid:
         state.write(spec.files.pid, record)
-    done = ensured(spec, "already-running", record, warnings=changes.warnings)
-    return done._replace(added=changes.added)
+    done = ensured(spec, "already-running", record)._replace(added=changes.added)
+    return _with(done, Restored(changes.facts, changes.warnings))
 
 
 def _after_a_moment(spec: ServerSpec, view: View, deadline: float) -> View:
@@ -208,76 +209,6 @@ def _after_a_moment(spec: ServerSpec, view: View, deadline: float) -> View:
 
     until = min(deadline, time.monotonic() + ORPHAN_GRACE)
     return polling.wait(attempt, until, what=str) or view
-
-
-def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
-    view = first = examine(spec, deadline=0)  # whether it answers makes no difference here
-    port = view.port
-    killed: list[int] = []
-    left: dict[Identity, None] = {}
-    forced = False
-    kept: list[str] = []
-    while True:
-        ended = launch.end(spec, _roots(view), grace, port=port, strays=force)
-        try:
-            state.remove(spec.files.pid, view.record)
-        except StateUnusableError as error:  # a read-only disk: nothing depends on these files
-            kept = [f"{error.message} {error.hint}"]
-        left |= dict.fromkeys(ended.left)
-        killed += ended.pids
-        forced = forced or ended.forced
-        if force:
-            others = _terminate_holders(spec, port, grace)
-            killed += others.pids
-            forced = forced or others.forced
-        view = examine(spec, deadline=0)
-        if not stops_next(first, view):
-            break
-    free = (
-        None
-        if port is None
-        else launch.becomes_free(spec, port, time.monotonic() + launch.FREE_TIMEOUT)
-    )
-    holders = sockets.holders(port) if port and free is False else ()
-    who = failures.describe_holders(holders)
-    taken = (f"Port {port} is not free: it is held by {who}.",) if free is False else ()
-    strays = tuple(failures.stray(identity.pid) for identity in left if process.is_alive(identity))
-    return Stopped(
-        action="stopped" if killed else "not-running",
-        port=port,
-        pids_killed=tuple(dict.fromkeys(killed)),
-        port_free=free,
-        forced=forced,
-        holders=holders,
-        left=strays,
-        warnings=(*kept, *taken, *failures.left(strays)),
-    )
-
-
-def _roots(view: View) -> tuple[Identity, ...]:
-    """Return the processes that may be signalled on this verdict: proved ours, or adoptable."""
-    record = view.record
-    known = (
-        {record.process, *({record.listener.process} if record.listener else ())}
-        if record
-        else set()
-    )
-    known |= {view.listener.process} if view.listener else set()
-    known |= {view.leader} if view.leader else set()
-    return tuple(known)
-
-
-def _terminate_holders(spec: ServerSpec, port: int | None, grace: float) -> Ended:
-    """End whoever listens on `port`: only on --force. Raises PortInUseError if it can't be done.
-
-    Not even then is another user's process signalled, or one in a container.
-    """
-    pids = {found.pid for found in sockets.listeners(port)} if port is not None else set()
-    near = [pid for pid in pids if pid and procfs.is_within_reach(pid)]
-    ended = process.stop(filter(None, map(process.identify, near)), grace)
-    if ended.survivors or len(near) < len(pids):
-        raise failures.port_in_use(spec, port)
-    return ended
 
 
 def _pids(pids: tuple[int, ...]) -> str:

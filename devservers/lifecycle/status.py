@@ -143,6 +143,7 @@ def ensured(
         worktree=record.worktree,
         branch=record.branch,
         warnings=(*warnings_of(spec, record), *warnings),
+        facts=spec.behaviour.facts(),
     )
 
 

@@ -63,7 +63,9 @@ def declare(
         host=own.hostname if own.hostname != "localhost" else None,
         ready=Http(probe, worst=599),  # a status must not make it compile the home page
         warnings=(*assigned.warnings, *around.warnings),
-        behaviour=Behaviour(recognise=recognise),
+        behaviour=Behaviour(
+            recognise=recognise, remember=lambda _port: kinds.keep_served(config, here)
+        ),
         words=Words(_elsewhere(config, here, env), remedy=nextjs_cli.remedy),
         brought=Brought(keys, EXECUTES, (here.root / config.worktree.port_cache_file,)),
     )

@@ -17,11 +17,6 @@ class Settings(NamedTuple):
     command: tuple[str, ...] | None = None
 
     @property
-    def taken(self) -> dict[str, tuple[int, ...]]:
-        """The ports that no other server can have, by key."""
-        return {"nextjs.ports": self.ports}
-
-    @property
     def pool(self) -> tuple[int, ...]:
         """The ports of which each worktree gets one."""
         return self.ports
@@ -38,3 +33,8 @@ CHECKS = {
 def of(config: "Config") -> Settings:
     """Return the section of `config`."""
     return config.section(Settings)
+
+
+def taken(config: "Config") -> dict[str, tuple[int, ...]]:
+    """Return the ports that no other server can have, by key."""
+    return {"nextjs.ports": of(config).ports}

@@ -11,7 +11,6 @@ from devservers.config import Config
 from devservers.errors import LockTimeoutError, NoPortError, UsageError
 from devservers.kind import OwnServer
 from devservers.lifecycle import state
-from devservers.lifecycle.failures import describe_holders
 from devservers.ports import claims
 from devservers.spec import url_of
 from devservers.system import sockets
@@ -195,6 +194,8 @@ def _holder(row: Mapping[str, object]) -> str:
     if row["worktree"]:
         branch = f" (branch {row['branch']})" if row["branch"] else ""
         return f"claimed by {row['worktree']}{branch}"
+    from devservers.lifecycle.failures import describe_holders  # noqa: PLC0415 - not if warm
+
     holders = row["holders"]
     return f"held by {describe_holders(holders if isinstance(holders, list) else ())}"
 

@@ -1,6 +1,7 @@
 """Rendering of what only the Inngest server has: apps, sync, doctor."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from devservers.inngest.apps import App, Synced
 from devservers.inngest.doctor import Check
@@ -8,13 +9,14 @@ from devservers.rendering.servers import Rendered
 from devservers.rendering.table import table
 
 OWN_ID = (
-    "To have several worktrees served at once, give each an app id of its own: "
-    '`new Inngest({ id: process.env.INNGEST_APP_ID ?? "…" })`, '
-    "and set INNGEST_APP_ID in each worktree."
+    'To have events run in a worktree\'s own code only, set inngest.scope to "worktree": each gets '
+    "a server of its own. With app ids of their own "
+    '(`new Inngest({ id: process.env.INNGEST_APP_ID ?? "…" })`) several are served by one server, '
+    "and an event runs in all of them."
 )
 
 
-def apps(found: Sequence[App], here: str) -> Rendered:
+def apps(found: Sequence[App], here: str, pinned: Path | None = None) -> Rendered:
     """Render the state of every app; `here` is the folder of the asking worktree."""
     rows = [
         (
@@ -30,7 +32,8 @@ def apps(found: Sequence[App], here: str) -> Rendered:
     ]
     titles = ("", "PORT", "STATE", "APP", "FUNCTIONS", "BRANCH", "WORKTREE")
     return Rendered(
-        {"apps": [app.data() for app in found]}, (*table(titles, rows), *_next(found, here))
+        {"apps": [app.data() for app in found], "pinned": str(pinned) if pinned else None},
+        (*table(titles, rows), *((f"Pinned: {pinned}",) if pinned else ()), *_next(found, here)),
     )
 
 
@@ -42,13 +45,24 @@ def synced(result: Synced) -> Rendered:
         "url": result.url,
         "appId": result.app_id,
         "replaced": result.replaced,
+        "pinned": result.pinned,
+        "released": result.released,
     }
-    if result.action == "already-synced":
-        line = f"{result.app_id} on port {result.port} is the one that is served already"
-    else:
-        whom = f", in place of port {result.replaced}" if result.replaced else ""
-        line = f"{result.app_id} is served from port {result.port} now{whom}: {result.url}"
-    return Rendered(data, (line,))
+    stays = "  pinned: it stays so until `inv inngest.sync` elsewhere, or with --release"
+    return Rendered(data, (_synced(result), *((stays,) if result.pinned else ())))
+
+
+def _synced(result: Synced) -> str:
+    match result.action:
+        case "released":
+            return f"{result.released} is pinned no longer: whoever registers last is served"
+        case "nothing-pinned":
+            return "No worktree was pinned: whoever registers last is served"
+        case "already-synced":
+            return f"{result.app_id} on port {result.port} is the one that is served already"
+        case _:
+            whom = f", in place of port {result.replaced}" if result.replaced else ""
+            return f"{result.app_id} is served from port {result.port} now{whom}: {result.url}"
 
 
 def doctor(checks: Sequence[Check]) -> Rendered:

@@ -1,15 +1,18 @@
 """Rendering of what is about worktrees and ports: JSON as docs/reference.md has it, and lines."""
 
+import shlex
 from collections.abc import Sequence
 
+from devservers.kind import Exports
 from devservers.ports.assignment import Assigned
 from devservers.ports.pool import Entry
 from devservers.rendering.servers import Rendered
 from devservers.rendering.table import table
 
 
-def assigned(result: Assigned) -> Rendered:
-    """Render ports.assign."""
+def assigned(result: Assigned, exports: Exports | None = None) -> Rendered:
+    """Render ports.assign; `exports` is what an app that is started by hand needs to know."""
+    exports = exports or Exports()
     data = {
         "port": result.port,
         "method": result.method,
@@ -17,6 +20,7 @@ def assigned(result: Assigned) -> Rendered:
         "baseUrl": result.url,
         "worktree": result.worktree,
         "branch": result.branch,
+        "exports": dict(exports.variables),
         "warnings": result.warnings,
     }
     lines = [f"Port {result.port} ({_HOW[result.method]}): {result.url}"]
@@ -24,7 +28,13 @@ def assigned(result: Assigned) -> Rendered:
         lines.append(
             f"  something else listens on it: `inv ports.who --port={result.port}` says who"
         )
-    return Rendered(data, tuple(lines), result.warnings)
+    return Rendered(data, (*lines, *_export_lines(exports)), result.warnings)
+
+
+def _export_lines(exports: Exports) -> tuple[str, ...]:
+    """Say what whoever starts the app by hand has to say first."""
+    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in exports.variables.items())
+    return (f"  an app that is started by hand needs: export {words}",) if exports.needed else ()
 
 
 _HOW = {

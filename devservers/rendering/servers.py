@@ -47,6 +47,7 @@ def ensured(result: Ensured, kind: Kind) -> Rendered:
     }
     if kind.watches:
         data |= {"watching": ports_of(result.urls), "added": ports_of(result.added)}
+    data |= {**result.facts}
     name = _name(kind.title, stand_in=result.stand_in)
     lines = [
         f"{name} {_DONE[result.action]}{f': {result.url}' if result.url else ''}",

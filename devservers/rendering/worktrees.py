@@ -17,15 +17,16 @@ SHORT = 9  # characters of a commit that people need
 
 def overview(found: Overview) -> Rendered:
     """Render dev.status: a line for each shared server, and a table of the worktrees."""
-    shared = {name: servers.status(now, kinds.kind(name)) for name, now in found.shared.items()}
-    own = [kind for kind in kinds.every() if not kind.shared]
+    used = {name: servers.status(now, kinds.kind(name)) for name, now in found.used.items()}
+    own = [kinds.kind(name) for name in found.rows[0].servers] if found.rows else []
+    pinned = {one.data.get("pinned") for one in used.values()} - {None}
     rows = [
         (
             "*" if row.current else "",
             row.branch,
             row.port,
             *(_state(row.servers[kind.name]) for kind in own),
-            {True: "yes", False: "no", None: None}[row.served],
+            _served(row, pinned),
             row.commit[:SHORT] if row.commit else None,
             row.worktree,
         )
@@ -33,16 +34,16 @@ def overview(found: Overview) -> Rendered:
     ]
     columns = (kind.short.upper() for kind in own)
     titles = ("", "BRANCH", "PORT", *columns, "SERVED", "COMMIT", "WORKTREE")
-    warnings = [text for one in shared.values() for text in one.warnings]
+    warnings = [text for one in used.values() for text in one.warnings]
     for row in found.rows:
         texts = dict.fromkeys(text for now in row.servers.values() for text in now.warnings)
         warnings += [f"{row.worktree}: {text}" for text in texts]
     return Rendered(
         {
-            **{name: one.data for name, one in shared.items()},
+            **{name: one.data for name, one in used.items()},
             "worktrees": [_row(row) for row in found.rows],
         },
-        (*(one.lines[0] for one in shared.values()), *table(titles, rows)),
+        (*(one.lines[0] for one in used.values()), *table(titles, rows)),
         tuple(warnings),
     )
 
@@ -59,7 +60,7 @@ def up(result: Up, whose: Mapping[str, object]) -> Rendered:
             lines.append(f"{kind.title} is disabled here")
             continue
         rendered = servers.ensured(done, kind)
-        data[name] = {**rendered.data, **({} if kind.shared else whose)}
+        data[name] = {**rendered.data, **({} if name in result.shared else whose)}
         lines += rendered.lines
         warnings += rendered.warnings
     for note in result.notes:
@@ -85,11 +86,11 @@ def down(result: Down, whose: Mapping[str, object]) -> Rendered:
                 lines.append(f"{kind.title} left alone; `inv dev.down --all` stops it, too")
             continue
         rendered = servers.stopped(done, kind)
-        data[name] = {**rendered.data, **({} if kind.shared else whose)}
+        data[name] = {**rendered.data, **({} if name in result.users else whose)}
         lines += rendered.lines
         warnings += rendered.warnings
-        if kind.shared:
-            users = result.users.get(name, ())
+        if name in result.users:
+            users = result.users[name]
             data[name] = {**rendered.data, "users": [user._asdict() for user in users]}
             warnings += (_still_used(user, kind) for user in users)
     return Rendered(data, tuple(lines), tuple(warnings))
@@ -134,6 +135,11 @@ def _row(row: Row) -> dict[str, object]:
         **own,
         "served": row.served,
     }
+
+
+def _served(row: Row, pinned: set[object]) -> str | None:
+    said = {True: "yes", False: "no", None: None}[row.served]
+    return f"{said or '-'}, pinned" if row.worktree in pinned else said
 
 
 def _state(status: Status) -> str:

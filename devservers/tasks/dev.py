@@ -12,7 +12,7 @@ from devservers.tasks.factory import Flag
 from devservers.worktree import Worktree
 
 UP_TIMEOUT = f"{kinds.longest_timeout():g}"
-SHARED = " and ".join(f"the {kind.title}" for kind in kinds.every() if kind.shared)
+SHARED = " and ".join(f"the {kind.title}" for kind in kinds.every() if kind.is_shared(Config()))
 ALL = Flag(default=False, help=f"stop what every worktree uses, too: {SHARED}")
 
 

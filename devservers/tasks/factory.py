@@ -16,7 +16,7 @@ from invoke.tasks import Task
 from devservers import config, console, kinds, terminal, worktree
 from devservers.errors import StateUnusableError
 from devservers.kind import Kind
-from devservers.lifecycle import server, status
+from devservers.lifecycle import server, status, stopping
 from devservers.lifecycle.result import Ensured
 from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
@@ -24,7 +24,7 @@ from devservers.spec import ServerSpec
 from devservers.system import logs
 from devservers.tasks import bytecode, flags
 
-STOP_GRACE = f"{server.STOP_GRACE:g}"  # seconds
+STOP_GRACE = f"{stopping.STOP_GRACE:g}"  # seconds
 LINES = "50"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from devservers import config, inngest, worktree
 from devservers.config import Config
+from devservers.errors import UsageError
 from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
 from devservers.tasks import factory, flags
@@ -13,21 +14,30 @@ from devservers.worktree import Worktree
 
 def _apps() -> Rendered:
     def make(settings: Config, here: Worktree) -> Rendered:
-        from devservers.inngest import apps  # noqa: PLC0415 - only here
+        from devservers.inngest import apps, pin, target  # noqa: PLC0415 - only here
         from devservers.rendering import inngest as rendering  # noqa: PLC0415 - only here
 
-        return rendering.apps(apps.survey(settings), str(here.root))
+        it = target.of(settings, here)
+        pinned = pin.read(it.pid_file, here) if it.shared else None
+        return rendering.apps(apps.survey(settings, it), str(here.root), pinned)
 
-    return _unless_disabled(make, apps=())
+    return _unless_disabled(make, apps=(), pinned=None)
 
 
-def _sync(*, port: str) -> Rendered:
+def _sync(*, port: str, release: bool) -> Rendered:
     def make(settings: Config, here: Worktree) -> Rendered:
-        from devservers.inngest import apps  # noqa: PLC0415 - only here
+        from devservers.inngest import serving, target  # noqa: PLC0415 - only here
         from devservers.rendering import inngest as rendering  # noqa: PLC0415 - only here
 
+        if port and release:
+            raise UsageError("--port makes an app the served one, --release none: use one of them.")
+        spec = inngest.spec(settings, here)
+        if release:
+            return rendering.synced(serving.release(here, spec))
         number = flags.port("--port", port) if port else None
-        return rendering.synced(apps.sync(settings, here, number))
+        return rendering.synced(
+            serving.choose(settings, here, target.of(settings, here), spec, number)
+        )
 
     return _unless_disabled(make)
 
@@ -54,9 +64,12 @@ TASKS = {
     ),
     "sync": factory.task(
         "inngest-sync",
-        "Make this worktree's app the one that the Inngest server serves, and prove it.",
+        "Make this worktree's app the one that is served, prove it, and keep it so (pin it).",
         _sync,
-        {"port": Flag("", "of the app (default: this worktree's)")},
+        {
+            "port": Flag("", "of the app (default: this worktree's)"),
+            "release": Flag(default=False, help="pin no worktree any more"),
+        },
     ),
     "doctor": factory.task(
         "inngest-doctor", "Check every precondition, and name the remedy for what fails.", _doctor

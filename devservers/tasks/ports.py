@@ -1,8 +1,10 @@
 """ports.*: which worktree has which port."""
 
+import os
+
 from invoke.collection import Collection
 
-from devservers import config, worktree
+from devservers import config, kinds, worktree
 from devservers.rendering.servers import Rendered
 from devservers.tasks import factory, flags
 from devservers.tasks.factory import Flag
@@ -13,7 +15,9 @@ def _assign() -> Rendered:
     from devservers.rendering import ports as rendering  # noqa: PLC0415 - only here
 
     here = worktree.find()
-    return rendering.assigned(assignment.assign(config.load(here.root, here.main), here))
+    settings = config.load(here.root, here.main)
+    done = assignment.assign(settings, here)
+    return rendering.assigned(done, kinds.exports(settings, here, os.environ, ""))
 
 
 def _list() -> Rendered:

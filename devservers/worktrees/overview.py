@@ -36,23 +36,23 @@ class Row(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """What all worktrees share, and every worktree of the repository."""
+    """What the worktree that asks uses besides its app's server, and every worktree."""
 
-    shared: Mapping[str, Status]
+    used: Mapping[str, Status]
     rows: tuple[Row, ...]
 
 
 def overview(settings: Config, here: Worktree) -> Overview:
     """Return what is true now of every worktree, asked side by side. Nothing is written."""
     deadline = time.monotonic() + PATIENCE
-    shared = [kind for kind in kinds.every() if kind.shared]
-    own = [kind for kind in kinds.every() if not kind.shared]
+    used = [kind for kind in kinds.every() if not kind.serves_app]
+    own = [kind for kind in kinds.every() if not kind.is_shared(settings)]
     ours = _identities(settings, here)
     listening = sockets.listening()  # once: this is the question whose cost grows with the machine
     trees = worktree.every(here)
     commits = Question(lambda: worktree.commits(here))
-    machine = Question(lambda: {kind.name: _status(kind, settings, here) for kind in shared})
-    listed = Question(lambda: _served_ports(settings))
+    machine = Question(lambda: {kind.name: _status(kind, settings, here) for kind in used})
+    listed = Question(lambda: _served_ports(settings, here))
     found = threads.each(lambda tree: _look(own, tree, listening, deadline), trees, len(trees))
     heads, served = commits.answer(), listed.answer()
     rows = tuple(
@@ -63,14 +63,20 @@ def overview(settings: Config, here: Worktree) -> Overview:
             current=tree.root == here.root,
             port=look.port,
             servers=look.servers,
-            served=look.runs and look.port in served
-            if served is not None and look.identities == ours
-            else None,
+            served=_is_served(look, served, ours),
             shares=look.identities == ours,
         )
         for tree, look in zip(trees, found, strict=True)
     )
     return Overview(machine.answer(), rows)
+
+
+def _is_served(look: "_Look", served: frozenset[int] | None, ours: Identities) -> bool | None:
+    """Return whether events run in a worktree's app, as its own server has it, or else ours."""
+    known = look.served if look.served is not None else served
+    if known is None or (look.served is None and look.identities != ours):
+        return None
+    return look.runs and look.port in known
 
 
 class _Look(NamedTuple):
@@ -80,7 +86,9 @@ class _Look(NamedTuple):
     runs: bool
     servers: Mapping[str, Status]
     identities: Identities | None
-    """Which shared servers it uses; None where its configuration is broken."""
+    """Which servers it uses; None where its configuration is broken."""
+    served: frozenset[int] | None = None
+    """The ports that a server of its own serves; None where it has none that answers."""
 
 
 def _look(
@@ -91,13 +99,18 @@ def _look(
         settings = config.load(tree.root, tree.main)
         port, runs, servers = None, False, {}
         for kind in own:
-            its = kind.find_port(settings, tree, listening) if kind.find_port else None
-            spec = kind.declare(settings, tree, Assignment(its or 0))
+            if kind.find_port:
+                its = kind.find_port(settings, tree, listening)
+                spec = kind.declare(settings, tree, Assignment(its or 0))
+            else:
+                spec = kinds.declared(kind, settings, tree)
+                its = spec.port if spec.enabled else None
             now = status.status(spec, deadline) if its else _none(status.disabled(spec))
             servers[kind.name] = now
             if kind.serves_app:
                 port, runs = its, now.running
-        return _Look(port, runs, servers, _identities(settings, tree))
+        served = _served_ports(settings, tree, of_its_own=True)
+        return _Look(port, runs, servers, _identities(settings, tree), served)
     except DevServerError as error:
         servers = {
             kind.name: _none(status.disabled(kind.declare(Config(), tree, Assignment(0))))._replace(
@@ -121,8 +134,14 @@ def _identities(settings: Config, tree: Worktree) -> Identities:
     return tuple(kind.identity(settings, tree) for kind in kinds.every() if kind.identity)
 
 
-def _served_ports(settings: Config) -> frozenset[int] | None:
-    """Return the ports of the apps that are served by now; None where nobody answers that."""
-    known = [kind.served(settings) for kind in kinds.every() if kind.served]
+def _served_ports(
+    settings: Config, tree: Worktree, *, of_its_own: bool = False
+) -> frozenset[int] | None:
+    """Return the ports of the apps that are served by now; None where nobody answers that.
+
+    With `of_its_own` only by servers that belong to that worktree alone.
+    """
+    asked = (kind for kind in kinds.every() if not (of_its_own and kind.is_shared(settings)))
+    known = [kind.served(settings, tree) for kind in asked if kind.served]
     answered = [ports for ports in known if ports is not None]
     return frozenset[int]().union(*answered) if answered else None

@@ -55,6 +55,8 @@ def prune(config: Config, here: Worktree, *, dry_run: bool = False) -> Pruned:
     known = {victim for finding in ending for victim in finding.processes}
     ending += _listeners(config, here, known, warnings.append)
     known |= {victim for finding in ending for victim in finding.processes}
+    ending += _of_other_scope(config, here, known)
+    known |= {victim for finding in ending for victim in finding.processes}
     removing = [*_lost_claims(config, here), *_stale_records(config, here, known)]
     if not dry_run:
         _end(ending)
@@ -148,6 +150,28 @@ def _remnants() -> Iterator[frozenset[str]]:
     return (kind.remnants for kind in kinds.every())
 
 
+def _of_other_scope(config: Config, here: Worktree, known: set[Identity]) -> Iterator[Finding]:
+    """Find what worktrees of this repository started before the scope was changed."""
+    trees = worktree.every(here)
+    roots = {str(tree.root) for tree in trees}
+    seen: set[str] = set()
+    for kind in kinds.every():
+        for spec in (kind.other_scope(config, tree) for tree in trees if kind.other_scope):
+            if spec.marker in seen:
+                continue
+            seen.add(spec.marker)
+            with contextlib.suppress(StateUnusableError):  # a link, or somebody else's
+                record = state.read(spec.files.pid)
+                ours = record is not None and record.worktree in roots
+                if record is None or not ours or not process.is_alive(record.process):
+                    continue
+                members = process.family((record.process,), spec.marker).members
+                what = f"{_named(members, None)}: {spec.title}{spec.where}"
+                why = f"{kind.name}.scope was changed since it was started"
+                if not known & set(members):
+                    yield Finding("server", what, why, members)
+
+
 def _lost(here: Worktree) -> Iterator[tuple[Path, Path]]:
     """Yield git's folder and former place of each worktree that git lists and that is gone."""
     for git_dir, root in worktree.linked(here.common_dir).items() if here.common_dir else ():
@@ -169,7 +193,7 @@ def _stale_records(config: Config, here: Worktree, ending: set[Identity]) -> Ite
     specs = {
         spec.marker: spec
         for kind in kinds.every()
-        for tree in ((here,) if kind.shared else trees)
+        for tree in ((here,) if kind.is_shared(config) else trees)
         if (spec := kind.declare(config, tree, Assignment(0))).enabled
     }
     for marker, spec in sorted(specs.items()):

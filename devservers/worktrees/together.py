@@ -8,7 +8,7 @@ from devservers.config import Config
 from devservers.kind import AppServer, Kind, Notify, User
 from devservers.lifecycle import server
 from devservers.lifecycle.result import Ensured, Stopped
-from devservers.spec import Description
+from devservers.spec import Behaviour, Description
 from devservers.trust import gate
 from devservers.worktree import Worktree
 from devservers.worktrees.overview import overview
@@ -21,6 +21,8 @@ class Up(NamedTuple):
 
     servers: Mapping[str, Ensured | None]
     """None for one that the configuration switches off."""
+    shared: frozenset[str]
+    """Which of them serve every worktree."""
     notes: tuple[Description, ...]
     """What the shared servers have to say of this worktree's app."""
 
@@ -63,13 +65,17 @@ def up(
     for kind, spec in specs:
         servers[kind.name] = None
         if spec.enabled:
-            done = server.ensure(gate.by_hand(spec), timeout=timeout, notify=notify)
+            # Whoever comes last is served, unless another is pinned: see `Kind.after_up`.
+            behaviour = spec.behaviour._replace(remember=Behaviour().remember)
+            asked = spec._replace(behaviour=behaviour) if kind.serves_app else spec
+            done = server.ensure(gate.by_hand(asked), timeout=timeout, notify=notify)
             servers[kind.name] = done
             if kind.serves_app and done.port:
-                app = AppServer(kind.name, done.port)
+                app = AppServer(kind.name, done.port, done.action == "started")
         if kind.after_up:
             pending.append(kind.after_up(settings, here))
-    return Up(servers, tuple(finish(app, notify) for finish in pending if app))
+    shared = frozenset(kind.name for kind in kinds.every() if kind.is_shared(settings))
+    return Up(servers, shared, tuple(finish(app, notify) for finish in pending if app))
 
 
 def down(settings: Config, here: Worktree, *, everything: bool, grace: float) -> Down:
@@ -78,10 +84,11 @@ def down(settings: Config, here: Worktree, *, everything: bool, grace: float) ->
     users: dict[str, tuple[User, ...]] = {}
     for kind in reversed(kinds.every()):
         spec = kinds.declared(kind, settings, here)
-        if kind.shared and not (everything and spec.enabled):
+        shared = kind.is_shared(settings)
+        if not spec.enabled or (shared and not everything):
             servers[kind.name] = LeftAlone(spec.port, spec.enabled)
             continue
-        if kind.shared:
+        if shared:
             users[kind.name] = _users(kind, settings, here)
         servers[kind.name] = server.stop(spec, grace=grace)
     return Down(servers, users)

@@ -1,0 +1,252 @@
+"""Serving: nobody loses the service by our hand. Whose app runs events before is whose does after.
+
+The server asks each app that it is told of to register, and the last to register takes the place
+of those with the same app id. So each start, each URL that is added and each app that comes up
+decides anew who is served. What is done here is done around such a change: note who is served, wait
+until the server's own round of questions is through, and have that app register again.
+"""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from devservers import config as configuration
+from devservers import listeners, worktree
+from devservers.config import Config
+from devservers.errors import DevServerError, NotSyncedError
+from devservers.inngest import api as inngest_api
+from devservers.inngest import apps, endpoint, pin, settings
+from devservers.inngest.api import Api, ServedApp
+from devservers.inngest.apps import Scene, Synced
+from devservers.inngest.target import Target
+from devservers.lifecycle.locked import LOCK_TIMEOUT, locked
+from devservers.spec import Restore, Restored, ServerSpec, port_of
+from devservers.system import polling, sockets
+from devservers.worktree import Worktree
+
+ROUND_TIMEOUT = 30.0  # seconds; each app is asked in turn, and the first request compiles its route
+PROBE_AFTER = 1.0  # seconds that an app may take before it is asked whether it answers at all
+PROOF_TIMEOUT = 3.0  # seconds until the server lists what has registered
+STEADY = 0.3  # seconds; a question that was under way may still come back
+TRIES = 5
+NOT_ASKED = (None, "unreachable")  # what the server says of a URL until it has asked there
+
+
+class Custody(NamedTuple):
+    """Whom a server served before a change, and who is to be served after it."""
+
+    config: Config
+    here: Worktree
+    it: Target
+    before: tuple[ServedApp, ...]
+    pinned: Path | None
+
+    def after_start(self, port: int, deadline: float) -> Restored:
+        """Put them back on the server on `port`, which was started or told of more apps just now.
+
+        Each app that listens has been asked once by then, or is known not to answer.
+        """
+        if not self.before and self.pinned is None:
+            return Restored()
+        api = self._api(port)
+        warnings: list[str] = []
+        until = min(deadline, time.monotonic() + ROUND_TIMEOUT)
+        if not await_round(api, until):
+            warnings.append("Not every app had answered the server's first question in time.")
+        urls = [app.url for app in self.before] + [*_pinned_url(self.config, self.it, self.pinned)]
+        warnings += _make_all_served(api, urls, until)
+        was, now = self._port_of_ours(self.before), self._port_of_ours(_served(api))
+        if was != now:
+            warnings.append(self._changed(was, now))
+        return Restored({"servedBefore": was, "servedBy": now}, tuple(warnings))
+
+    def after_app(self, port: int, deadline: float) -> Restored:
+        """Give the service back to them after this worktree's app has come up on `port`.
+
+        It is asked to register at once, since the server would ask it a little later.
+        """
+        path = settings.of(self.config).path
+        api = self.it.api
+        was = self._port_of_ours(self.before)
+        keeper = next(iter(_pinned_url(self.config, self.it, self.pinned)), None)
+        if keeper is None:
+            keeper = next((app.url for app in self.before if port_of(app.url) == was), None)
+        if keeper is None or port_of(keeper) == port or not sockets.is_open(port_of(keeper)):
+            return Restored()
+        try:
+            endpoint.register(port, f"http://localhost:{port}{path}", api.port, deadline)
+        except NotSyncedError:
+            return Restored()  # it has no functions, or points elsewhere: it takes nobody's place
+        problems = _make_all_served(api, [keeper], deadline)
+        if problems:
+            return Restored(warnings=tuple(problems))
+        return Restored(warnings=(not_served(keeper, self.pinned),))
+
+    def _api(self, port: int) -> Api:
+        return self.it.api._replace(port=port)
+
+    def _port_of_ours(self, served: tuple[ServedApp, ...]) -> int | None:
+        """Return the served port of this repository; of the pool, where nobody listens any more."""
+        siblings = Scene(served, listeners.listeners_by_port()).siblings(self.here)
+        in_pool = [port for row in served if (port := port_of(row.url)) in self.config.pool]
+        return next(iter((*siblings, *in_pool)), None)
+
+    def _changed(self, was: int | None, now: int | None) -> str:
+        """Say why another app is served than before."""
+        if now is not None and self.pinned is not None:
+            return f"Served now: port {now}, as {self.pinned} is pinned; before: {_named(was)}."
+        if was is None:
+            return f"Served now: {_named(now)}; before: nobody."
+        answers = sockets.is_open(was)
+        why = "it could not be registered again" if answers else "its app no longer answers"
+        return f"Port {was} is served no longer: {why}. Served now: {_named(now)}."
+
+
+def remember(config: Config, here: Worktree, it: Target, port: int | None) -> Restore:
+    """Note whom the server on `port` serves (None: no server); return what has it so again."""
+    before = _served(it.api._replace(port=port)) if port else ()
+    return Custody(config, here, it, before, _pinned(it, here)).after_start
+
+
+def remember_app(config: Config, here: Worktree, it: Target) -> Restore:
+    """Note whom the server serves before this worktree's app is started; as `remember`."""
+    before = _served(it.api) if settings.of(config).enabled and it.shared else ()
+    if not before:  # nobody's place can be taken
+        return lambda _port, _deadline: Restored()
+    return Custody(config, here, it, before, _pinned(it, here)).after_app
+
+
+def choose(
+    config: Config, here: Worktree, it: Target, spec: ServerSpec, port: int | None
+) -> Synced:
+    """Make this worktree's app, or the one on `port`, the served one, and pin its worktree.
+
+    Raises NotSyncedError, LockTimeoutError, StateUnusableError.
+    """
+    with locked(spec, LOCK_TIMEOUT):
+        done = apps.sync(config, here, it, port)
+        tree = here if port is None else _tree_on(done.port)
+        if tree is None or not it.shared:  # a server of its own serves nobody else
+            return done
+        pin.write(spec.files.pid, tree, tree.root)
+        return done._replace(pinned=str(tree.root))
+
+
+def _tree_on(port: int) -> Worktree | None:
+    holder = listeners.listeners_by_port().get(port)
+    return holder.worktree if holder else None
+
+
+def release(here: Worktree, spec: ServerSpec) -> Synced:
+    """Pin no worktree any more. Raises LockTimeoutError, StateUnusableError."""
+    with locked(spec, LOCK_TIMEOUT):
+        before = pin.read(spec.files.pid, here)
+        pin.write(spec.files.pid, here, None)
+    action = "released" if before else "nothing-pinned"
+    released = str(before) if before else None
+    return Synced(action, spec.port or 0, None, None, None, released=released)
+
+
+def give_to_pinned(config: Config, here: Worktree, it: Target, deadline: float) -> str | None:
+    """Have the pinned worktree's app served, if that is another's; return what is to be said."""
+    pinned = _pinned(it, here)
+    url = next(iter(_pinned_url(config, it, pinned)), None)
+    if pinned in (None, here.root) or url is None or not sockets.is_open(port_of(url)):
+        return None
+    problems = _make_all_served(it.api, [url], deadline)
+    return " ".join(problems) or not_served(url, pinned)
+
+
+def not_served(keeper: str, pinned: Path | None) -> str:
+    """Say that another worktree's app is served than this one's."""
+    why = f"{pinned} is pinned" if pinned else f"the app on port {port_of(keeper)} was before"
+    return f"not served: {why}; `inv inngest.sync` here changes that"
+
+
+def await_round(api: Api, deadline: float) -> bool:
+    """Wait until the server has asked each app that listens; return False where time was up.
+
+    A URL that was not asked yet has a row of its own, without an app id; it goes when the app there
+    registers. One that doesn't answer us either is not waited for.
+    """
+    begun = time.monotonic()
+    silent: set[int] = set()
+
+    def attempt() -> bool | None:
+        rows = api.apps()
+        if rows is None:
+            return None
+        waiting = {port_of(row.url): row.url for row in rows if _is_not_asked(row)}
+        pending = {
+            port: url
+            for port, url in waiting.items()
+            if port not in silent and sockets.is_open(port)
+        }
+        if pending and time.monotonic() - begun > PROBE_AFTER:
+            found = endpoint.probe_all(pending.values())
+            silent.update(port for port, one in zip(pending, found, strict=True) if not one.found)
+        return None if set(pending) - silent else True
+
+    return bool(polling.wait(attempt, deadline, what=str))
+
+
+def _is_not_asked(row: ServedApp) -> bool:
+    return row.app_id is None and row.error in NOT_ASKED
+
+
+def _make_all_served(api: Api, urls: list[str], deadline: float) -> list[str]:
+    """Have each app that listens served, one after another; return what went wrong."""
+    problems = []
+    for url in dict.fromkeys(urls):
+        if sockets.is_open(port_of(url)):
+            try:
+                _make_served(api, url, deadline)
+            except NotSyncedError as error:
+                problems.append(error.message)
+    return problems
+
+
+def _make_served(api: Api, url: str, deadline: float) -> None:
+    """Have an app registered as the one that is served, and see that it stays so.
+
+    Raises NotSyncedError.
+    """
+    for _ in range(TRIES):
+        if not _is_served(api, url):
+            endpoint.register(port_of(url), url, api.port, deadline)
+            until = min(deadline, time.monotonic() + PROOF_TIMEOUT)
+            if not polling.wait(lambda: _is_served(api, url) or None, until, what=str):
+                raise NotSyncedError(f"{url} registers elsewhere, not with this server.")
+        steady = min(deadline, time.monotonic() + STEADY)
+        if not polling.wait(lambda: None if _is_served(api, url) else True, steady, what=str):
+            return
+    raise NotSyncedError(f"{url} doesn't stay the one that is served.")
+
+
+def _is_served(api: Api, url: str) -> bool:
+    return any(inngest_api.same_url(row.url, url) for row in _served(api))
+
+
+def _served(api: Api) -> tuple[ServedApp, ...]:
+    return tuple(row for row in api.apps() or () if row.served)
+
+
+def _pinned(it: Target, here: Worktree) -> Path | None:
+    return pin.read(it.pid_file, here) if it.shared else None
+
+
+def _pinned_url(config: Config, it: Target, pinned: Path | None) -> tuple[str, ...]:
+    """Return the endpoint of the pinned worktree's app, if that has a port."""
+    tree = worktree.peek(pinned) if pinned else None
+    if tree is None:
+        return ()
+    try:
+        its = configuration.load(tree.root, tree.main)
+    except DevServerError:
+        its = config
+    port = apps.own_port(its, tree, it, listeners.listeners_by_port())
+    return (f"http://localhost:{port}{settings.of(its).path}",) if port else ()
+
+
+def _named(port: int | None) -> str:
+    return f"port {port}" if port else "nobody"

@@ -1,0 +1,210 @@
+"""inngest.scope "worktree": a server for each worktree, and nobody's events in another's code."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hooking import run_hook
+from next_support import FAKE_NEXT, NextWorld, next_world
+from support import CONFIG, accepts, claimed_ports, until
+
+
+class Scoped(NextWorld):
+    """A repository whose worktrees have an Inngest server each."""
+
+    own_ports: tuple[int, ...] = ()
+
+    def configure(self, *, folder: Path | None = None, **inngest: Any) -> None:  # type: ignore[override]
+        inngest.pop("nextjs", None)
+        own: dict[str, object] = {"scope": "worktree", "ports": list(self.own_ports)}
+        own["args"] = ["--poll-interval", "0.2"]
+        command = [sys.executable, "-I", "-S", str(FAKE_NEXT), *self.behaviours, "{port}"]
+        data = {
+            "nextjs": {"ports": self.pool, "command": command},
+            "inngest": {**own, **inngest},
+        }
+        file = self.config if folder is None else folder / CONFIG
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(data))
+
+    def mark(self, folder: Path) -> None:
+        """Let the server of a worktree be found by its mark when the test ends."""
+        pid_file = self.git_dir(folder) / "devservers" / "inngest.pid"
+        self.processes.marks.append(("DEVSERVERS_SERVER", f"inngest:{pid_file}"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Scoped]:
+    with claimed_ports() as first, claimed_ports() as second, claimed_ports() as third:
+        Scoped.own_ports = (first, second, third)
+        with next_world(tmp_path, "lock", "app=flowt", size=3, make=Scoped) as made:
+            assert isinstance(made, Scoped)
+            for folder in (made.main, made.a, made.b):
+                made.mark(folder)
+            made.leaves_server = True
+            yield made
+
+
+def test_each_worktree_has_a_server_of_its_own_that_watches_its_app_only(place: Scoped) -> None:
+    first = place.call("inngest.ensure", cwd=place.a)
+    second = place.call("inngest.ensure", cwd=place.b)
+    assert (first["action"], first["scope"], first["pinned"]) == ("started", "worktree", None)
+    assert first["port"] != second["port"]
+    assert {first["port"], second["port"]} <= set(place.own_ports)
+    for done, folder in ((first, place.a), (second, place.b)):
+        port = place.call("ports.assign", cwd=folder)["port"]
+        assert done["watching"] == [port]
+        assert place.own_ports.index(done["port"]) == place.pool.index(port)
+        assert done["logFile"] == str(place.git_dir(folder) / "devservers" / "inngest.log")
+        assert done["worktree"] == str(folder)
+    assert place.call("inngest.ensure", cwd=place.a)["action"] == "already-running"
+
+
+def test_a_stop_or_a_restart_of_one_leaves_the_others(place: Scoped) -> None:
+    first = place.call("inngest.ensure", cwd=place.a)
+    second = place.call("inngest.ensure", cwd=place.b)
+    again = place.call("inngest.restart", cwd=place.a)
+    assert (again["action"], again["port"]) == ("restarted", first["port"])
+    place.call("inngest.stop", cwd=place.a)
+    assert place.call("inngest.status", cwd=place.a, code=3)["state"] == "stopped"
+    assert place.call("inngest.status", cwd=place.b)["pid"] == second["pid"]
+
+
+def test_all_at_once_each_get_their_own(place: Scoped) -> None:
+    folders = [place.main, place.a, place.b] * 3
+    done = [ran.json for ran in place.at_once(folders, "inngest.ensure", "--json")]
+    pids = {folder: {one["pid"] for one, of in zip(done, folders, strict=True) if of == folder}
+            for folder in folders}  # fmt: skip
+    assert all(len(found) == 1 for found in pids.values())
+    assert len(set.union(*pids.values())) == 3
+    assert {one["port"] for one in done} == set(place.own_ports)
+
+
+def test_up_hands_the_server_to_the_app_and_events_stay_in_the_worktree(place: Scoped) -> None:
+    for folder in (place.a, place.b):
+        up = place.call("dev.up", cwd=folder)
+        assert up["app"]["state"] == "served"
+        assert up["app"]["replaced"] is None
+    rows = {row["branch"]: row for row in place.call("dev.status", cwd=place.a)["worktrees"]}
+    assert (rows["a"]["served"], rows["b"]["served"]) == (True, True)
+    assert rows["a"]["inngest"]["state"] == rows["b"]["inngest"]["state"] == "running"
+    for folder in (place.a, place.b):
+        status = place.call("inngest.status", cwd=folder)
+        assert (status["served"], status["missing"]) == (True, [])
+
+
+def test_the_app_is_given_its_own_servers_address(place: Scoped) -> None:
+    dump = place.folder / "dump.json"
+    place.be("lock", "app=flowt", f"dump={dump}")
+    place.call("dev.up", cwd=place.a)
+    port = place.call("inngest.status", cwd=place.a)["port"]
+    env = json.loads(dump.read_text())["env"]
+    assert env["INNGEST_DEV"] == f"http://localhost:{port}"
+
+
+def test_down_stops_the_worktrees_own(place: Scoped) -> None:
+    place.call("dev.up", cwd=place.a)
+    place.call("dev.up", cwd=place.b)
+    done = place.call("dev.down", cwd=place.a)
+    assert (done["inngest"]["action"], done["nextjs"]["action"]) == ("stopped", "stopped")
+    assert place.call("inngest.status", cwd=place.b)["state"] == "running"
+
+
+def test_a_hook_ensures_the_worktrees_own(place: Scoped) -> None:
+    place.call("inngest.ensure", cwd=place.a)  # what it executes is accepted from now on
+    place.call("inngest.stop", cwd=place.a)
+    run_hook(place, "--wait", "ensure", "inngest", cwd=place.b)
+    status = place.call("inngest.status", cwd=place.b)
+    assert (status["state"], status["scope"]) == ("running", "worktree")
+    assert place.call("inngest.status", cwd=place.a, code=3)["state"] == "stopped"
+
+
+def test_a_worktree_that_goes_takes_its_server_along(place: Scoped) -> None:
+    done = place.call("inngest.ensure", cwd=place.b)
+    place.git("worktree", "remove", "--force", place.b, cwd=place.main)
+    pruned = place.call("dev.prune", cwd=place.main)["pruned"]
+    assert [found["kind"] for found in pruned] == ["server"]
+    until(lambda: not accepts(done["port"]))
+
+
+def test_a_changed_scope_names_what_is_left_over_and_prune_ends_it(place: Scoped) -> None:
+    own = place.call("inngest.ensure", cwd=place.a)
+    with claimed_ports() as port:
+        shared = {"scope": "machine", "ports": None, "port": port, "pidFile": str(place.pid_file)}
+        place.behave(**shared)
+        machine = place.call("inngest.ensure", cwd=place.a)
+        assert f"left over: pid {own['pid']}" in " ".join(machine["warnings"])
+        assert (machine["scope"], machine["pid"] != own["pid"]) == ("machine", True)
+        pruned = place.call("dev.prune", cwd=place.main)["pruned"]
+        assert [found["kind"] for found in pruned] == ["server"]
+        assert str(own["pid"]) in pruned[0]["what"]
+        again = place.call("inngest.ensure", cwd=place.a)
+        assert (again["pid"], again["warnings"]) == (machine["pid"], [])
+        place.call("inngest.stop", cwd=place.a)
+
+
+@pytest.mark.parametrize(
+    ("inngest", "words"),
+    [
+        ({"scope": "galaxy"}, ("inngest.scope", '"galaxy"', '"machine" or "worktree"')),
+        ({"pidFile": "/tmp/x.pid"}, ("inngest.pidFile", "must be relative")),  # noqa: S108
+        ({"logFile": "/tmp/x.log"}, ("inngest.logFile", "must be relative")),  # noqa: S108
+        ({"ports": [9001]}, ("inngest.ports", "[9001]", "a port for each of nextjs.ports")),
+        ({"ports": [9001, 9001, 9002]}, ("inngest.ports", "twice")),
+        ({"ports": []}, ("inngest.ports", "at least one")),
+    ],
+)
+def test_a_wrong_declaration_is_named(
+    place: Scoped, inngest: dict[str, object], words: tuple[str, ...]
+) -> None:
+    place.behave(**inngest)
+    message = place.refused("inngest.status", code=10)["message"]
+    assert all(word in message for word in words), message
+
+
+def test_a_port_of_the_pool_can_be_no_servers_own(place: Scoped) -> None:
+    place.behave(ports=[*place.own_ports[:2], place.pool[0]])
+    message = place.refused("inngest.status", code=10)["message"]
+    assert f"two servers would share port {place.pool[0]}" in message
+
+
+def test_its_further_ports_are_no_neighbours(place: Scoped) -> None:
+    commands = [place.call("inngest.ensure", cwd=one)["command"] for one in (place.a, place.b)]
+    ports = [
+        int(words[words.index(flag) + 1])
+        for words in commands
+        for flag in ("--port", "--connect-gateway-port")
+    ]
+    assert len(set(ports)) == len(ports)
+    assert not set(ports) & {8289, 50052, 50053}
+
+
+def test_nothing_of_the_callers_configures_it(place: Scoped) -> None:
+    evil = {"INNGEST_PORT": "1", "INNGEST_SDK_URL": "http://localhost:1", "DEBUG": "1"}
+    done = place.call("inngest.ensure", cwd=place.a, env=evil)
+    environ = Path(f"/proc/{done['pid']}/environ")
+    if os.path.exists(environ):  # noqa: PTH110
+        names = {entry.partition(b"=")[0] for entry in environ.read_bytes().split(b"\0")}
+        assert not {b"INNGEST_PORT", b"INNGEST_SDK_URL", b"DEBUG", b"PORT"} & names
+    assert "--no-discovery" in done["command"]
+
+
+def test_whoever_starts_the_app_by_hand_is_told_what_to_export(place: Scoped) -> None:
+    port = place.call("inngest.ensure", cwd=place.a)["port"]
+    line = f"export INNGEST_DEV=http://localhost:{port}"
+    assert line in place.run("ports.assign", cwd=place.a).out
+    assert line in place.run("inngest.status", cwd=place.a).out
+    assert place.call("ports.assign", cwd=place.a)["exports"]["INNGEST_DEV"].endswith(str(port))
+
+
+def test_doctor_names_the_ports_of_this_worktrees_server(place: Scoped) -> None:
+    done = place.run("inngest.doctor", "--json", cwd=place.a)
+    names = [check["name"] for check in done.json["checks"]]
+    claimed = place.pool.index(place.call("ports.assign", cwd=place.a)["port"])
+    assert f"port-{place.own_ports[claimed]}" in names
+    assert sum(name.startswith("port-") for name in names) == 4

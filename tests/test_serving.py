@@ -1,0 +1,204 @@
+"""Whose code runs: nobody's service is taken by our hand, and whom a user chose stays served."""
+
+import http.client
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from next_support import NextWorld, next_world
+from support import World, until
+
+FAST = ["--poll-interval", "0.2"]  # of the stand-in, which asks every 5 s else
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[NextWorld]:
+    with next_world(tmp_path, "lock", "app=flowt") as made:
+        made.leaves_server = True
+        yield made
+
+
+def served(world: World) -> list[int]:
+    """Return the ports that the server says events run on."""
+    found = world.ok("apps")["apps"]
+    return [app["port"] for app in found if app["state"] == "served"]
+
+
+def apps_up(world: World) -> list[int]:
+    """Start an app in `a` and one in `b`; return their ports."""
+    for port, folder in zip(world.apps, (world.a, world.b), strict=True):
+        world.app(port, cwd=folder)
+    return world.apps
+
+
+def test_a_restart_serves_whom_the_server_served_before(world: World) -> None:
+    world.leaves_server = True
+    world.behave(args=FAST)
+    first, second = apps_up(world)
+    world.ok("ensure", cwd=world.a)
+    for port, folder in ((first, world.a), (second, world.b), (first, world.a)):
+        world.ok("sync", cwd=folder)
+        world.ok("sync", "--release", cwd=folder)
+        done = world.ok("restart", cwd=world.main)
+        assert (done["servedBefore"], done["servedBy"], done["pinned"]) == (port, port, None)
+        assert served(world) == [port]
+        assert done["warnings"] == []
+
+
+def test_a_repair_serves_whom_the_server_served_before(world: World) -> None:
+    world.leaves_server = True
+    first, second = world.apps
+    both = apps_up(world)
+    world.apps = [first]
+    world.behave(args=FAST)
+    world.ok("ensure", cwd=world.a)
+    until(lambda: served(world) == [first])
+    world.apps = both
+    world.behave(args=FAST)
+    done = world.ok("ensure", cwd=world.b)
+    assert done["added"] == [second]
+    assert (done["servedBefore"], done["servedBy"]) == (first, first)
+    assert served(world) == [first]
+    assert world.ok("status", cwd=world.b)["missing"] == []
+
+
+def test_a_served_app_that_has_gone_meanwhile_is_named_with_the_reason(world: World) -> None:
+    world.leaves_server = True
+    world.behave(args=FAST)
+    first, second = world.apps
+    app = world.app(first, cwd=world.a)
+    world.ok("ensure", cwd=world.a)
+    until(lambda: served(world) == [first])
+    app.kill()
+    app.wait()
+    world.app(second, cwd=world.b)
+    done = world.ok("restart", cwd=world.main)
+    assert done["servedBefore"] in (first, second)
+    if done["servedBefore"] == first:
+        assert done["servedBy"] == second
+        assert f"Port {first} is served no longer: its app no longer answers" in str(
+            done["warnings"]
+        )
+
+
+def test_a_warm_ensure_asks_nobody_who_is_served(world: World) -> None:
+    world.leaves_server = True
+    apps_up(world)
+    world.ok("ensure", cwd=world.a)
+    done = world.ok("ensure", cwd=world.b)
+    assert (done["action"], done["scope"]) == ("already-running", "machine")
+    assert (done["servedBefore"], done["servedBy"], done["pinned"]) == (None, None, None)
+
+
+def test_a_choice_outlives_the_server_and_ends_with_a_release(world: World) -> None:
+    world.leaves_server = True
+    world.behave(args=FAST)
+    first, second = apps_up(world)
+    world.ok("ensure", cwd=world.a)
+    assert world.ok("sync", cwd=world.a)["pinned"] == str(world.a)
+    for _ in range(2):
+        world.ok("stop", cwd=world.b)
+        done = world.ok("ensure", cwd=world.b)
+        assert (done["pinned"], done["servedBy"]) == (str(world.a), first)
+        assert served(world) == [first]
+    assert world.ok("status", cwd=world.b)["pinned"] == str(world.a)
+    assert world.ok("apps", cwd=world.b)["pinned"] == str(world.a)
+    released = world.ok("sync", "--release", cwd=world.b)
+    assert (released["action"], released["released"]) == ("released", str(world.a))
+    assert world.ok("sync", "--release")["action"] == "nothing-pinned"
+    assert world.ok("status", cwd=world.b)["pinned"] is None
+    assert world.ok("sync", cwd=world.b)["pinned"] == str(world.b)
+    assert served(world) == [second]
+
+
+def test_a_choice_ends_with_its_worktree(world: World) -> None:
+    world.leaves_server = True
+    world.behave(args=FAST)
+    apps_up(world)
+    world.ok("ensure", cwd=world.a)
+    world.ok("sync", cwd=world.b)
+    shutil.rmtree(world.b)
+    assert world.ok("status", cwd=world.a)["pinned"] is None
+
+
+@pytest.mark.parametrize("content", ["", "rubbish", "[]", '{"a": 5}', '{"\\u0000": "x"}'])
+def test_a_broken_note_of_the_choice_is_none(world: World, content: str) -> None:
+    world.leaves_server = True
+    world.ok("ensure", cwd=world.a)
+    world.pid_file.with_name("inngest.pid.pin").write_text(content)
+    assert world.ok("status", cwd=world.a)["pinned"] is None
+
+
+def test_a_port_and_a_release_at_once_are_refused(world: World) -> None:
+    done = world.run("inngest.sync", "--json", "--port=5", "--release")
+    assert done.code == 1
+    assert "use one of them" in done.error["message"]
+
+
+def test_doctor_fails_where_the_pinned_worktree_is_not_the_served_one(world: World) -> None:
+    world.leaves_server = True
+    first, second = apps_up(world)
+    world.ok("ensure", cwd=world.a)
+    world.ok("sync", cwd=world.a)
+    assert pin_check(world)["ok"] is True
+    poll(second)
+    found = pin_check(world)
+    assert (found["ok"], str(world.a) in found["detail"]) == (False, True)
+    assert "sync" in found["fix"]
+    assert str(first) not in served(world)
+
+
+def poll(port: int) -> None:
+    """Ask an app to register itself, as the server's poll does."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("PUT", "/api/inngest", headers={"Host": f"localhost:{port}"})
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+def pin_check(world: World) -> dict[str, Any]:
+    checks = json.loads(world.run("inngest.doctor", "--json", cwd=world.b).out)["checks"]
+    return next(check for check in checks if check["name"] == "pin")
+
+
+def test_a_new_worktrees_up_takes_the_service_and_names_whom_it_displaced(place: NextWorld) -> None:
+    first = place.call("dev.up", cwd=place.a)
+    done = place.run("dev.up", cwd=place.b)
+    assert f"in place of port {first['nextjs']['port']} ({place.a})" in done.out
+    table = {row["branch"]: row for row in place.call("dev.status")["worktrees"]}
+    assert (table["a"]["served"], table["b"]["served"]) == (False, True)
+
+
+def test_a_new_worktrees_up_gives_the_service_back_to_the_pinned_one(place: NextWorld) -> None:
+    first = place.call("dev.up", cwd=place.a)["nextjs"]["port"]
+    place.call("inngest.sync", cwd=place.a)
+    done = place.call("dev.up", cwd=place.b)
+    assert (done["app"]["state"], done["app"]["servedBy"]) == ("shadowed", first)
+    said = f"not served: {place.a} is pinned; `inv inngest.sync` here changes that"
+    assert said in place.run("dev.up", cwd=place.b).err
+    assert place.call("inngest.status", cwd=place.b)["servedBy"] == first
+    shown = place.run("dev.status", cwd=place.b).out
+    assert "yes, pinned" in shown
+
+
+def test_a_server_that_starts_takes_nobodys_service(place: NextWorld) -> None:
+    first = place.call("dev.up", cwd=place.a)["nextjs"]["port"]
+    done = place.call("nextjs.ensure", cwd=place.b)
+    assert done["action"] == "started"
+    assert f"not served: the app on port {first} was before" in " ".join(done["warnings"])
+    assert place.call("inngest.status", cwd=place.a)["served"] is True
+    again = place.call("nextjs.restart", cwd=place.b)
+    assert again["action"] == "restarted"
+    assert place.call("inngest.status", cwd=place.a)["served"] is True
+
+
+def test_the_served_worktrees_own_restart_leaves_it_served(place: NextWorld) -> None:
+    place.call("dev.up", cwd=place.a)
+    place.call("nextjs.ensure", cwd=place.b)
+    done = place.call("nextjs.restart", cwd=place.a)
+    assert done["warnings"] == []
+    until(lambda: place.call("inngest.status", cwd=place.a)["served"])
