@@ -2,6 +2,8 @@
 
 import compileall
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +15,28 @@ from support import World, claimed_ports, make_repository
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the package once: `inv` would do so on every call, since it writes no bytecode."""
-    if not hasattr(config, "workerinput"):
-        compileall.compile_dir(Path(devservers.__file__).parent, quiet=1)
+    """Compile the package once: `inv` would do so on every call, since it writes no bytecode.
+
+    So would each worker the tests, whose assertions pytest rewrites: most of what collecting costs.
+    """
+    sys.dont_write_bytecode = False
     World.forks = not os.environ.get("DEVSERVERS_REAL_INV")
+    if hasattr(config, "workerinput"):
+        return
+    compileall.compile_dir(Path(devservers.__file__).parent, quiet=1)
+    if config.getoption("numprocesses", None) and not are_compiled():
+        words = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "-p", "no:xdist"]
+        subprocess.run(words, cwd=config.rootpath, capture_output=True, check=False)
+
+
+def are_compiled() -> bool:
+    """Return whether every file of tests has bytecode of this pytest's that is no older."""
+    here, end = Path(__file__).parent, f"-pytest-{pytest.__version__}.pyc"
+    compiled = {file.name.partition(".")[0]: file for file in here.glob(f"__pycache__/*{end}")}
+    return all(
+        file.stem in compiled and compiled[file.stem].stat().st_mtime >= file.stat().st_mtime
+        for file in here.glob("test_*.py")
+    )
 
 
 def pytest_unconfigure() -> None:

@@ -19,10 +19,9 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import psutil
 
 import forking
-from forking import INV
+from forking import INV, SCRIPTS
 
 T = TypeVar("T")
-DEVSERVERS = INV.with_name("devservers")
 FAKE_CLI = Path(__file__).with_name("fake_cli.py")
 FAKE_APP = Path(__file__).with_name("fake_app.py")
 STAND_IN = Path(__file__).parents[1] / "devservers" / "inngest" / "standin.py"
@@ -301,14 +300,17 @@ class World:
     ) -> "subprocess.Popen[bytes] | forking.Child":
         """Start `inv` with these words in a folder (the main worktree), as a shell would.
 
-        It may be a fork of what has imported all that it would, but for `real` ones, and where
-        `options`, those of Popen, ask for something.
+        It, and our other scripts, may be a fork of what has imported all that it would, but for
+        `real` ones, and where `options`, those of Popen, ask for more than a place for its output.
         """
         here = cwd or self.main
         whole = self.env(env, here)
-        odd = real or options or program != INV
+        asked = {name: value for name, value in options.items() if value is not subprocess.PIPE}
+        if asked.get("preexec_fn") is heed_interrupts:  # as forks do
+            del asked["preexec_fn"]
+        odd = real or program not in SCRIPTS or asked.keys() - {"stdout", "stderr"}
         if self.forks and not odd and forking.serves(whole):
-            child = forking.server().call([str(INV), *words], here, whole)
+            child = forking.server().call([str(program), *words], here, whole, **asked)
             self.processes.spawned.append(child)
             return child
         return self.processes.popen(
@@ -327,7 +329,7 @@ class World:
     def result(child: "subprocess.Popen[bytes] | forking.Child", timeout: float = PATIENCE) -> Ran:
         """Wait for a command; its pipes must close with it, whatever it left running."""
         out, err = child.communicate(timeout=timeout)
-        return Ran(child.returncode, out.decode(), err.decode())
+        return Ran(child.returncode, (out or b"").decode(), (err or b"").decode())
 
     def run(self, *words: str, timeout: float = PATIENCE, **options: Any) -> Ran:
         """Run `inv` with these words to its end. See `start`."""
