@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import psutil
 
 import forking
-from forking import INV, SCRIPTS
+from forking import DEVSERVERS, HOOK, INV, SCRIPTS  # noqa: F401 - tests have them from here
 
 T = TypeVar("T")
 FAKE_CLI = Path(__file__).with_name("fake_cli.py")
