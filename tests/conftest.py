@@ -11,7 +11,7 @@ import pytest
 
 import devservers
 import forking
-from support import World, claimed_ports, make_repository
+from support import World, claimed_ports, template
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - on a disk a folder costs ten times as much, on each test
 
@@ -65,17 +65,11 @@ def real_inv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "forks", False)
 
 
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with one commit, to be copied."""
-    return make_repository(tmp_path_factory.mktemp("template") / "repository")
-
-
 @pytest.fixture
-def world(tmp_path: Path, repository: Path) -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[World]:
     """A scratch repository with its own port and files; a server that survives is a failure."""
     with claimed_ports() as port:
-        made = World(tmp_path.resolve(), port, repository)
+        made = World(tmp_path.resolve(), port, template())
         try:
             yield made
         finally:

@@ -13,6 +13,7 @@ app=ID          serve an Inngest app with that id at /api/inngest
 dump=FILE       write cwd and environment there as JSON
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -53,8 +54,9 @@ def launch() -> None:
     while (child := os.fork()) != 0:
 
         def end(_number: int, _frame: object, child: int = child) -> None:
-            os.kill(child, signal.SIGTERM)
-            os.waitpid(child, 0)
+            with contextlib.suppress(OSError):  # ^C reaches it, too
+                os.kill(child, signal.SIGTERM)
+                os.waitpid(child, 0)
             os._exit(0)
 
         signal.signal(signal.SIGTERM, end)
