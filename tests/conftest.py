@@ -1,6 +1,7 @@
 """Fixtures: a world of its own for each test, with nothing left of it afterwards."""
 
 import compileall
+import gc
 import os
 import subprocess
 import sys
@@ -52,6 +53,11 @@ def are_compiled() -> bool:
         file.stem in compiled and compiled[file.stem].stat().st_mtime >= file.stat().st_mtime
         for file in here.glob("test_*.py")
     )
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what has been collected: it stays to the end."""
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
