@@ -25,9 +25,14 @@ LOCALE = {"LC_ALL": "C.UTF-8"}
 EARLY = ("PYTHON", "LC_", "LANG", "LD_", "COV", "INVOKE_")
 
 
+def early() -> dict[str, str]:
+    """Return what the server of forks has of that: how it is measured, if it is."""
+    return LOCALE | {name: text for name, text in os.environ.items() if name.startswith("COV")}
+
+
 def serves(env: Mapping[str, str]) -> bool:
     """Return whether a fork is like a new process with that environment."""
-    return LOCALE.items() == {(name, env[name]) for name in env if name.startswith(EARLY)}
+    return early().items() == {(name, env[name]) for name in env if name.startswith(EARLY)}
 
 
 class Child:
@@ -107,7 +112,7 @@ class Server:
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, str(SERVER), *map(str, scripts), str(theirs.fileno())],
-                env=LOCALE,
+                env=early(),
                 pass_fds=[theirs.fileno()],
                 # Of the same kind as a call's own: its streams are made already.
                 stdin=subprocess.DEVNULL,
