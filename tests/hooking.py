@@ -64,7 +64,7 @@ def run_git(
 def detached(world: World) -> list[psutil.Process]:
     """Return the detached runs that a hook has left to do the work."""
     found = []
-    for process in world.processes.carrying(("HOME", str(world.folder / "home"))):
+    for process in world.processes.carrying("HOME", str(world.folder / "home")):
         with contextlib.suppress(psutil.Error):
             if "--detached" in process.cmdline():
                 found.append(process)

@@ -135,9 +135,13 @@ class Processes:
         self.spawned.append(child)
         return child
 
+    def carrying(self, name: str, value: str) -> list[psutil.Process]:
+        """Return the live processes with that environment entry. A zombie is gone."""
+        return self.carrying_any([(name, value)])
+
     @staticmethod
-    def carrying(*marks: tuple[str, str]) -> list[psutil.Process]:
-        """Return the live processes with one of these environment entries. A zombie is gone."""
+    def carrying_any(marks: list[tuple[str, str]]) -> list[psutil.Process]:
+        """Return the live processes with one of these environment entries."""
         found = []
         for pid in _perhaps_carrying(marks):
             with contextlib.suppress(psutil.Error, OSError):
@@ -154,7 +158,7 @@ class Processes:
                 child.kill()
         strays: dict[psutil.Process, str] = {}
         for _ in range(5):  # whoever is killed may have forked just before
-            found = self.carrying(*self.marks)
+            found = self.carrying_any(self.marks)
             strays |= {process: describe(process) for process in found if process.pid not in own}
             for process in found:
                 with contextlib.suppress(psutil.Error):
@@ -428,7 +432,7 @@ class World:
 
     def servers(self) -> list[psutil.Process]:
         """Return every live process of this world's server, recorded or not."""
-        return self.processes.carrying(("DEVSERVERS_SERVER", f"inngest:{self.pid_file}"))
+        return self.processes.carrying("DEVSERVERS_SERVER", f"inngest:{self.pid_file}")
 
     def starts(self) -> int:
         """Return how many stand-ins have come up, as their log tells."""

@@ -82,7 +82,7 @@ def listeners(world: World) -> list[psutil.Process]:
 def ours(world: World, witnesses: list[Witness]) -> list[psutil.Process]:
     """Return what the callers of this world started, marked or not."""
     known = {witness.child.pid for witness in witnesses}
-    found = world.processes.carrying((TEST_MARK, world.processes.mark))
+    found = world.processes.carrying(TEST_MARK, world.processes.mark)
     return [one for one in found if one.pid not in known and not is_witness(one)]
 
 
