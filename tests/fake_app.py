@@ -7,10 +7,12 @@ it registered, but not with this server), error (HTTP 500 without the SDK), no-r
 hang (accepts and never answers).
 """
 
-import http.client
 import json
 import sys
 import time
+
+sys.modules["ssl"] = None  # see fake_cli.py
+import http.client
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PORT, INNGEST = int(sys.argv[1]), int(sys.argv[2])

@@ -26,17 +26,17 @@ opens=FOLDER    on GET /open-in-editor open a program that leaves tree and sessi
 name=NAME       say in the log under which name it was started, and with which words
 """
 
-import importlib.util
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 import time
-from pathlib import Path
 
-STAND_IN = Path(__file__).parents[1] / "devservers" / "inngest" / "standin.py"
+# It is started some thousand times: what only a few behaviours need is imported there, and what
+# the standard library's http imports for https isn't at all.
+sys.modules["ssl"] = None
+TESTS = os.path.dirname(os.path.abspath(__file__))
+STAND_IN = os.path.join(os.path.dirname(TESTS), "devservers", "inngest")
 
 
 def main(words: list[str]) -> None:
@@ -56,6 +56,8 @@ def say(text: str) -> None:
 
 
 def hide(behaviours: list[str], rest: list[str]) -> None:
+    import subprocess
+
     program = [sys.executable, "-I", "-S", __file__, *behaviours, *rest]
     done = subprocess.run(["/bin/sh", "-c", '"$@"; exit $?', "sh", *program], check=False)
     raise SystemExit(done.returncode)
@@ -71,15 +73,15 @@ def before(behaviours: dict[str, str]) -> None:
     if "unmarked" in behaviours:
         unmark([word for word in sys.argv[1:] if word != "unmarked"])
     if "dump" in behaviours:
-        dump(Path(behaviours["dump"]))
+        dump(behaviours["dump"])
     if "hang" in behaviours:
         ignore_signals(behaviours)
         while True:
             signal.pause()
     if "gate" in behaviours:
-        gate = Path(behaviours["gate"])
-        gate.with_name(gate.name + ".waiting").touch()
-        while not gate.exists():
+        gate = behaviours["gate"]
+        touch(f"{gate}.waiting")
+        while not os.path.exists(gate):
             time.sleep(0.005)
     time.sleep(float(behaviours.get("slow", 0)))
 
@@ -94,7 +96,12 @@ def unmark(words: list[str]) -> None:
     os.execve(sys.executable, [sys.executable, "-I", "-S", __file__, *words], env)  # noqa: S606 - no shell is what it is about
 
 
-def open_program(folder: Path) -> None:
+def touch(file: str) -> None:
+    with open(file, "a"):
+        pass
+
+
+def open_program(folder: str) -> None:
     if child := os.fork():
         os.waitpid(child, 0)
         return
@@ -103,7 +110,7 @@ def open_program(folder: Path) -> None:
         os._exit(0)
     os.closerange(3, 256)  # the sockets stay the server's
     env = {**os.environ, "TORTURE_WITNESS": "opened"}
-    words = [sys.executable, "-I", "-S", "-c", OPENED, str(folder)]
+    words = [sys.executable, "-I", "-S", "-c", OPENED, folder]
     os.execve(sys.executable, words, env)  # noqa: S606 - no shell is what it is about
 
 
@@ -135,18 +142,18 @@ def speak(behaviours: dict[str, str]) -> None:
         raise SystemExit(int(behaviours["exit"]))
 
 
-def dump(file: Path) -> None:
+def dump(file: str) -> None:
     descriptors = {}
-    for number in sorted(map(int, os.listdir("/dev/fd"))):  # noqa: PTH208
+    for number in sorted(map(int, os.listdir("/dev/fd"))):
         try:
             found = os.fstat(number)
         except OSError:  # the one that listed the folder
             continue
         descriptors[number] = [found.st_dev, found.st_ino]
-    facts = {"cwd": str(Path.cwd()), "argv": sys.argv, "pid": os.getpid(), "sid": os.getsid(0)}
-    new = file.with_name(file.name + ".new")
-    new.write_text(json.dumps({**facts, "descriptors": descriptors, "environ": dict(os.environ)}))
-    new.replace(file)
+    facts = {"cwd": os.getcwd(), "argv": sys.argv, "pid": os.getpid(), "sid": os.getsid(0)}
+    with open(f"{file}.new", "w") as stream:
+        json.dump({**facts, "descriptors": descriptors, "environ": dict(os.environ)}, stream)
+    os.replace(f"{file}.new", file)
 
 
 def ignore_signals(behaviours: dict[str, str]) -> None:
@@ -159,6 +166,8 @@ def serve(behaviours: dict[str, str], rest: list[str]) -> None:
     port = rest.index("--port") + 1
     ignore_signals(behaviours)
     if "mute" in behaviours:
+        import socket
+
         listener = socket.create_server(("", int(rest[port])))
         held = []
         while True:
@@ -169,23 +178,23 @@ def serve(behaviours: dict[str, str], rest: list[str]) -> None:
     if "fork-on-term" in behaviours:
         fork_on_term(stand_in)
     if "opens" in behaviours:
-        opens(stand_in, Path(behaviours["opens"]))
+        opens(stand_in, behaviours["opens"])
     if "late" in behaviours:
         answers_late(stand_in, float(behaviours["late"]))
     once = behaviours.get("moves-once")
-    if "moves" in behaviours or (once and not Path(once).exists()):
+    if "moves" in behaviours or (once and not os.path.exists(once)):
         if once:
-            Path(once).touch()
+            touch(once)
         rest[port] = str(int(rest[port]) + 2)
     stand_in.main(rest)
 
 
 def load_stand_in():  # noqa: ANN201
-    spec = importlib.util.spec_from_file_location("standin", STAND_IN)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["standin"] = module
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, STAND_IN)
+    import standin
+
+    del sys.path[0]
+    return standin
 
 
 def answers_late(stand_in, seconds: float) -> None:  # noqa: ANN001
@@ -198,7 +207,7 @@ def answers_late(stand_in, seconds: float) -> None:  # noqa: ANN001
     stand_in.Server.serve_forever = later
 
 
-def opens(stand_in, folder: Path) -> None:  # noqa: ANN001
+def opens(stand_in, folder: str) -> None:  # noqa: ANN001
     answer = stand_in.Handler.do_GET
 
     def do_get(self) -> None:  # noqa: ANN001

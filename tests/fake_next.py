@@ -13,21 +13,21 @@ app=ID          serve an Inngest app with that id at /api/inngest
 dump=FILE       write cwd and environment there as JSON
 """
 
-import ctypes
+import contextlib
 import fcntl
 import json
 import os
 import signal
-import socketserver
 import sys
+
+sys.modules["ssl"] = None  # see fake_cli.py
+import socketserver
 import threading
 import time
-import urllib.request
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
-from typing import Any
 
-LOCK = Path(".next/dev/lock")
+LOCK = ".next/dev/lock"
 ANEW = 77  # the exit status of a listener that wants to be started anew
 BEGUN = time.monotonic()
 
@@ -40,9 +40,8 @@ def main(words: list[str]) -> None:
     if "exit" in behaviours:
         raise SystemExit(int(behaviours["exit"]))
     if "dump" in behaviours:
-        Path(behaviours["dump"]).write_text(
-            json.dumps({"cwd": str(Path.cwd()), "env": dict(os.environ)})
-        )
+        with open(behaviours["dump"], "w") as stream:
+            json.dump({"cwd": os.getcwd(), "env": dict(os.environ)}, stream)
     if "fork" in behaviours:
         launch()
     serve(behaviours, port)
@@ -53,8 +52,9 @@ def launch() -> None:
     while (child := os.fork()) != 0:
 
         def end(_number: int, _frame: object, child: int = child) -> None:
-            os.kill(child, signal.SIGTERM)
-            os.waitpid(child, 0)
+            with contextlib.suppress(OSError):  # ^C reaches it, too
+                os.kill(child, signal.SIGTERM)
+                os.waitpid(child, 0)
             os._exit(0)
 
         signal.signal(signal.SIGTERM, end)
@@ -67,6 +67,8 @@ def launch() -> None:
 
 def serve(behaviours: dict[str, str], port: int) -> None:
     if "title" in behaviours:
+        import ctypes
+
         ctypes.CDLL(None).prctl(15, b"next-server (v16.4.6)", 0, 0, 0)  # PR_SET_NAME
     Handler.behaviours, Handler.port = behaviours, port
     server = Server(("", port), Handler)
@@ -81,7 +83,7 @@ def serve(behaviours: dict[str, str], port: int) -> None:
 
 def take_lock(port: int) -> None:
     """Do as version 16: it listens first, then looks, and gives up without having answered."""
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    os.makedirs(os.path.dirname(LOCK), exist_ok=True)
     fd = os.open(LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +102,8 @@ def say(text: str) -> None:
 
 def leave(behaviours: dict[str, str]) -> None:
     if "lock" in behaviours:
-        LOCK.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(LOCK)
     os._exit(0)
 
 
@@ -122,8 +125,9 @@ class Handler(BaseHTTPRequestHandler):
         late = float(self.behaviours.get("late", 0))
         time.sleep(max(late - (time.monotonic() - BEGUN), 0))
         if self.path == "/restart":  # as a change of next.config.js makes it
-            self.answer(200, {})
-            self.wfile.flush()
+            with contextlib.suppress(OSError):  # who asked may have gone after the first line
+                self.answer(200, {})
+                self.wfile.flush()
             os._exit(ANEW)
         if self.path == "/api/inngest" and "app" in self.behaviours:
             self.answer(200, {"function_count": 1, "mode": "dev"})
@@ -142,16 +146,14 @@ class Handler(BaseHTTPRequestHandler):
             "url": url, "appName": app, "sdk": "js:v4.24.0", "v": "0.1", "deployType": "ping",
             "functions": [{**function, "steps": {"step": step}}],
         }  # fmt: skip
-        request = urllib.request.Request(
-            f"{os.environ['INNGEST_DEV']}/fn/register",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=9) as reply:
-            modified = json.loads(reply.read())["modified"]
+        inngest = HTTPConnection(os.environ["INNGEST_DEV"].removeprefix("http://"), timeout=9)
+        with contextlib.closing(inngest):
+            kind = {"Content-Type": "application/json"}
+            inngest.request("POST", "/fn/register", json.dumps(body), kind)
+            modified = json.loads(inngest.getresponse().read())["modified"]
         self.answer(200, {"message": "Successfully registered", "modified": modified})
 
-    def answer(self, status: int, data: dict[str, Any]) -> None:
+    def answer(self, status: int, data: dict[str, object]) -> None:
         body = json.dumps(data).encode()
         self.send_response(status)
         if self.path == "/api/inngest" and "app" in self.behaviours:

@@ -1,4 +1,4 @@
-"""A process that is `inv` up to where it reads its words: each call of it is a fork.
+"""A process that is `inv`, or another of our scripts, up to where it reads its words: a call forks.
 
 Python and the imports are most of what a call costs. Here they are paid once: a child has its own
 pid, folder, environment, output and exit status, and its modules are as fresh as those of a new
@@ -7,6 +7,7 @@ process. See `forking`, which starts this program and speaks to it.
 
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -58,6 +59,8 @@ def serve(control: socket.socket) -> dict[str, Any] | None:
         if pid == 0:
             os.dup2(out, 1)
             os.dup2(err, 2)
+            if os.isatty(1):  # as the interpreter does it, which found a pipe
+                sys.stdout.reconfigure(line_buffering=True)
             control.detach()
             os.closerange(3, os.sysconf("SC_OPEN_MAX"))
             signal.set_wakeup_fd(-1)
@@ -89,6 +92,12 @@ def report(statuses: dict[int, int]) -> None:
             os.close(status)
 
 
+@functools.cache
+def code_of(script: str) -> types.CodeType:
+    """Return what a console script does."""
+    return compile(Path(script).read_text(encoding="utf-8"), script, "exec")
+
+
 def end_at_once(statuses: list[int]) -> None:
     """End with that status, if it is known, without tearing down what all children share.
 
@@ -103,13 +112,14 @@ def end_at_once(statuses: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    inv, descriptor = sys.argv[1:]
-    sys.path[0] = str(Path(inv).parent)
+    *scripts, descriptor = sys.argv[1:]
+    sys.path[0] = str(Path(scripts[0]).parent)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's tests, too
     left: list[int] = []
     atexit.register(end_at_once, left)
     import_all()
-    code = compile(Path(inv).read_text(encoding="utf-8"), inv, "exec")
+    for script in scripts:
+        code_of(script)
     gc.collect()
     gc.freeze()
     call = serve(socket.socket(fileno=int(descriptor)))
@@ -120,7 +130,7 @@ if __name__ == "__main__":
         sys.argv[:] = call["argv"]
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         try:
-            exec(code, main.__dict__)  # noqa: S102 - the program itself, whatever it is
+            exec(code_of(sys.argv[0]), main.__dict__)  # noqa: S102 - the program itself
         except SystemExit as end:
             left += [end.code or 0] if isinstance(end.code, int | None) else []
             raise

@@ -1,4 +1,4 @@
-"""Calls of `inv` that are forks of one process which has imported everything: see fork_server."""
+"""Calls of our scripts that are forks of one process which has imported all: see fork_server."""
 
 import functools
 import json
@@ -16,28 +16,40 @@ from pathlib import Path
 from typing import BinaryIO
 
 INV = Path(sys.executable).with_name("inv")
+DEVSERVERS = INV.with_name("devservers")
+HOOK = INV.with_name("devservers-hook")
+SCRIPTS = (INV, DEVSERVERS, HOOK)
 SERVER = Path(__file__).with_name("fork_server.py")
 LOCALE = {"LC_ALL": "C.UTF-8"}
 # What Python and its modules read before there is a call to read it for.
 EARLY = ("PYTHON", "LC_", "LANG", "LD_", "COV", "INVOKE_")
 
 
+def early() -> dict[str, str]:
+    """Return what the server of forks has of that: how it is measured, if it is."""
+    return LOCALE | {name: text for name, text in os.environ.items() if name.startswith("COV")}
+
+
 def serves(env: Mapping[str, str]) -> bool:
     """Return whether a fork is like a new process with that environment."""
-    return LOCALE.items() == {(name, env[name]) for name in env if name.startswith(EARLY)}
+    return early().items() == {(name, env[name]) for name in env if name.startswith(EARLY)}
 
 
 class Child:
-    """A call of `inv`, which is used like the Popen that it would be otherwise."""
+    """A call of a script, which is used like the Popen that it would be otherwise."""
 
     stdin = None
 
-    def __init__(self, args: list[str], pid: int, status: int, out: int, err: int) -> None:
+    def __init__(
+        self, args: list[str], pid: int, status: int, out: int | None, err: int | None
+    ) -> None:
         self.args, self.pid = args, pid
         self.returncode: int | None = None
-        self.stdout, self.stderr = os.fdopen(out, "rb"), os.fdopen(err, "rb")
+        self.stdout = None if out is None else os.fdopen(out, "rb")
+        self.stderr = None if err is None else os.fdopen(err, "rb")
         self._status = status
-        self._seen: dict[BinaryIO, bytes] = {self.stdout: b"", self.stderr: b""}
+        streams: tuple[BinaryIO | None, ...] = (self.stdout, self.stderr)
+        self._seen = {stream: b"" for stream in streams if stream}
 
     def poll(self) -> int | None:
         """Return the exit status, negative for a signal; None while it runs."""
@@ -56,7 +68,7 @@ class Child:
             self.returncode = os.waitstatus_to_exitcode(int.from_bytes(how))
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
+    def communicate(self, timeout: float | None = None) -> tuple[bytes | None, bytes | None]:
         """Read both streams to their ends and wait. Raises TimeoutExpired."""
         deadline = None if timeout is None else time.monotonic() + timeout
 
@@ -73,7 +85,8 @@ class Child:
                 if not data:
                     stream.close()
         self.wait(left())
-        return self._seen[self.stdout], self._seen[self.stderr]
+        out, err = (stream and self._seen[stream] for stream in (self.stdout, self.stderr))
+        return out, err
 
     def send_signal(self, number: int) -> None:
         """Signal it, unless it has ended."""
@@ -93,13 +106,13 @@ class Child:
 class Server:
     """The process whose forks the calls are. It ends with the one that made it."""
 
-    def __init__(self, inv: Path) -> None:
+    def __init__(self, *scripts: Path) -> None:
         self._asking = threading.Lock()
         self._control, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, str(SERVER), str(inv), str(theirs.fileno())],
-                env=LOCALE,
+                [sys.executable, str(SERVER), *map(str, scripts), str(theirs.fileno())],
+                env=early(),
                 pass_fds=[theirs.fileno()],
                 # Of the same kind as a call's own: its streams are made already.
                 stdin=subprocess.DEVNULL,
@@ -107,10 +120,22 @@ class Server:
                 stderr=subprocess.PIPE,
             )
 
-    def call(self, argv: list[str], cwd: Path, env: Mapping[str, str]) -> Child:
-        """Start a call of `inv` there, in that environment and no other."""
+    def call(
+        self,
+        argv: list[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> Child:
+        """Start a call of a script there, in that environment and no other.
+
+        Its output goes to these descriptors, to pipes where there are none.
+        """
         data = json.dumps({"argv": argv, "cwd": str(cwd), "env": dict(env)}).encode()
-        (out, its_out), (err, its_err), (status, its_status) = (os.pipe() for _ in range(3))
+        out, its_out = os.pipe() if stdout is None else (None, os.dup(stdout))
+        err, its_err = os.pipe() if stderr is None else (None, os.dup(stderr))
+        status, its_status = os.pipe()
         theirs = (its_out, its_err, its_status)
         try:
             with self._asking:
@@ -138,7 +163,7 @@ class Server:
 @functools.cache
 def server() -> Server:
     """Return this process's own server, started when it is first asked for."""
-    return Server(INV)
+    return Server(*SCRIPTS)
 
 
 def end() -> None:

@@ -12,9 +12,9 @@ import psutil
 from devservers import worktree
 from devservers.errors import DevServerError
 from devservers.githooks import acceptance
-from support import INV, Ran, World, until
+from forking import HOOK
+from support import Ran, World, until
 
-HOOK = INV.with_name("devservers-hook")
 ZEROS, COMMIT = "0" * 40, "1" * 40
 BRANCH = ("post-checkout", ZEROS, COMMIT, "1")
 

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from support import CONFIG, PORTS, Ran, World, accepts, claimed_ports, make_repository, until
+from support import CONFIG, PORTS, Ran, World, accepts, claimed_ports, template, until
 
 FAKE_NEXT = Path(__file__).with_name("fake_next.py")
 
@@ -45,7 +45,7 @@ class NextWorld(World):
     ) -> None:
         self.pool = pool
         self.behaviours = behaviours
-        super().__init__(folder, port, make_repository(folder / "template"))
+        super().__init__(folder, port, template())
         for tree in (self.main, self.a, self.b):  # git only asks whether it is ignored
             (tree / ".gitignore").write_text(".dev-port\n.next\nnode_modules\n")
 
@@ -61,7 +61,8 @@ class NextWorld(World):
 
     def add_worktree(self, folder: Path, branch: str | None = None) -> Path:
         """Add a linked worktree, on a branch of the folder's name unless another is given."""
-        self.git("worktree", "add", "-q", "-b", branch or folder.name, folder, cwd=self.main)
+        if branch or not self.copy_worktree(folder):
+            self.git("worktree", "add", "-q", "-b", branch or folder.name, folder, cwd=self.main)
         return folder
 
     def plain(self, name: str) -> Path:

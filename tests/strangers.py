@@ -14,7 +14,6 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 
 
 def say(word: str) -> None:
@@ -36,7 +35,7 @@ def answer(connection: socket.socket) -> None:
             time.sleep(0.1)
 
 
-FIRST, EACH = map(ast.literal_eval, Path(sys.argv[2]).read_text().splitlines())
+FIRST, EACH = map(ast.literal_eval, open(sys.argv[2]).read().splitlines())
 ANSWERS = FIRST if isinstance(FIRST, dict) else {}
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 say("listens")

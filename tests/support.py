@@ -1,6 +1,8 @@
 """What the tests stand on: a scratch world per test, the installed command, and a clean end."""
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import random
@@ -10,8 +12,9 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -19,10 +22,9 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import psutil
 
 import forking
-from forking import INV
+from forking import DEVSERVERS, HOOK, INV, SCRIPTS  # noqa: F401 - tests have them from here
 
 T = TypeVar("T")
-DEVSERVERS = INV.with_name("devservers")
 FAKE_CLI = Path(__file__).with_name("fake_cli.py")
 FAKE_APP = Path(__file__).with_name("fake_app.py")
 STAND_IN = Path(__file__).parents[1] / "devservers" / "inngest" / "standin.py"
@@ -30,6 +32,7 @@ CONFIG = Path(".claude/plugins/workspace-dev-servers/config.json")
 PATIENCE = 20.0  # seconds for what takes milliseconds on an idle machine
 TEST_MARK = "DEVSERVERS_TEST"  # in the environment of everything that a test starts
 PORTS = 6  # the server's, its gateway's, two to move to, two of apps
+_BARE: set[str] = set()  # pids whose environment is empty indeed
 FIRST_PORT, LAST_PORT = 10_000, 30_000  # below the ephemeral ranges of Linux and macOS
 
 
@@ -134,10 +137,16 @@ class Processes:
 
     def carrying(self, name: str, value: str) -> list[psutil.Process]:
         """Return the live processes with that environment entry. A zombie is gone."""
+        return self.carrying_any([(name, value)])
+
+    @staticmethod
+    def carrying_any(marks: list[tuple[str, str]]) -> list[psutil.Process]:
+        """Return the live processes with one of these environment entries."""
         found = []
-        for process in psutil.process_iter():
+        for pid in _perhaps_carrying(marks):
             with contextlib.suppress(psutil.Error, OSError):
-                if process.environ().get(name) == value and is_alive(process):
+                process = psutil.Process(pid)
+                if process.environ().items() & set(marks) and is_alive(process):
                     found.append(process)
         return found
 
@@ -149,7 +158,7 @@ class Processes:
                 child.kill()
         strays: dict[psutil.Process, str] = {}
         for _ in range(5):  # whoever is killed may have forked just before
-            found = [one for name, value in self.marks for one in self.carrying(name, value)]
+            found = self.carrying_any(self.marks)
             strays |= {process: describe(process) for process in found if process.pid not in own}
             for process in found:
                 with contextlib.suppress(psutil.Error):
@@ -163,6 +172,41 @@ class Processes:
                 if stream:
                     stream.close()
         return list(strays.values())
+
+
+def _perhaps_carrying(marks: Iterable[tuple[str, str]]) -> Iterator[int]:
+    """Yield the pids worth a closer look: each test looks at every process of the machine."""
+    if not sys.platform.startswith("linux"):
+        yield from psutil.pids()
+        return
+    entries = [os.fsencode(f"{name}={value}") for name, value in marks]
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
+        with contextlib.suppress(OSError):
+            if name.isdigit():
+                environ = _environ(name)
+                if any(entry in environ for entry in entries):
+                    yield int(name)
+
+
+def _environ(pid: str) -> bytes:
+    """Return the environment of a process. While it becomes another program, none can be seen."""
+    file = f"/proc/{pid}/environ"
+    for _ in range(20):
+        if (found := _read(file)) or pid in _BARE:
+            return found
+        os.readlink(f"/proc/{pid}/exe")  # the kernel's own threads have none: an OSError
+        time.sleep(0.001)
+    _BARE.add(pid)
+    return b""
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        pieces = iter(lambda: os.read(fd, 1 << 16), b"")
+        return b"".join(pieces)
+    finally:
+        os.close(fd)
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -200,6 +244,21 @@ def make_repository(folder: Path) -> Path:
     return folder
 
 
+@functools.cache
+def template() -> Path:
+    """Return a repository with one commit, made once in a process, to be copied.
+
+    Beside it, in `trees`, is one that has the worktrees a and b already.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="devservers-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    repository = make_repository(folder / "repository")
+    main = shutil.copytree(repository, folder / "trees" / "main")
+    for name in ("a", "b"):
+        git("worktree", "add", "-q", "-b", name, main.with_name(name), cwd=main)
+    return repository
+
+
 class World:
     """A scratch repository with two linked worktrees, its configuration, and the command."""
 
@@ -221,6 +280,7 @@ class World:
         self.leaves_server = False  # a test that means to leave one running says so
         for name in ("state", "home", "bin", "tmp"):
             (folder / name).mkdir()
+        self.repository = repository
         self.main = folder / "main"
         shutil.copytree(repository, self.main)
         self.log = self.main / "inngest-system.log"
@@ -243,8 +303,27 @@ class World:
     def add_worktree(self, folder: Path) -> Path:
         """Add a linked worktree, on a branch of the folder's name."""
         branch = folder.name.encode("ascii", "ignore").decode()
-        git("worktree", "add", "-q", "-b", branch, folder, cwd=self.main)
+        if not self.copy_worktree(folder):
+            git("worktree", "add", "-q", "-b", branch, folder, cwd=self.main)
         return folder
+
+    def copy_worktree(self, folder: Path) -> bool:
+        """Add a linked worktree as git would, if the template has it and nothing was changed."""
+        name, ours, theirs = folder.name, self.main / ".git", self.repository / ".git"
+        made = self.repository.parent / "trees" / name
+        if not made.exists() or folder.parent != self.folder or (ours / "hooks").exists():
+            return False
+        for file in ("HEAD", "config", "refs/heads/main"):
+            if (ours / file).read_bytes() != (theirs / file).read_bytes():
+                return False
+        its = made.with_name("main") / ".git"
+        shutil.copytree(made, folder)
+        shutil.copytree(its / "worktrees" / name, ours / "worktrees" / name)
+        for file in (f"refs/heads/{name}", f"logs/refs/heads/{name}"):
+            shutil.copy2(its / file, ours / file)
+        (ours / "worktrees" / name / "gitdir").write_text(f"{folder}/.git\n")
+        (folder / ".git").write_text(f"gitdir: {ours}/worktrees/{name}\n")
+        return True
 
     # Configuration
 
@@ -301,14 +380,17 @@ class World:
     ) -> "subprocess.Popen[bytes] | forking.Child":
         """Start `inv` with these words in a folder (the main worktree), as a shell would.
 
-        It may be a fork of what has imported all that it would, but for `real` ones, and where
-        `options`, those of Popen, ask for something.
+        It, and our other scripts, may be a fork of what has imported all that it would, but for
+        `real` ones, and where `options`, those of Popen, ask for more than a place for its output.
         """
         here = cwd or self.main
         whole = self.env(env, here)
-        odd = real or options or program != INV
+        asked = {name: value for name, value in options.items() if value is not subprocess.PIPE}
+        if asked.get("preexec_fn") is heed_interrupts:  # as forks do
+            del asked["preexec_fn"]
+        odd = real or program not in SCRIPTS or asked.keys() - {"stdout", "stderr"}
         if self.forks and not odd and forking.serves(whole):
-            child = forking.server().call([str(INV), *words], here, whole)
+            child = forking.server().call([str(program), *words], here, whole, **asked)
             self.processes.spawned.append(child)
             return child
         return self.processes.popen(
@@ -327,7 +409,7 @@ class World:
     def result(child: "subprocess.Popen[bytes] | forking.Child", timeout: float = PATIENCE) -> Ran:
         """Wait for a command; its pipes must close with it, whatever it left running."""
         out, err = child.communicate(timeout=timeout)
-        return Ran(child.returncode, out.decode(), err.decode())
+        return Ran(child.returncode, (out or b"").decode(), (err or b"").decode())
 
     def run(self, *words: str, timeout: float = PATIENCE, **options: Any) -> Ran:
         """Run `inv` with these words to its end. See `start`."""

@@ -10,8 +10,6 @@ import pytest
 
 from support import DEVSERVERS, INV, World, heed_interrupts, until
 
-pytestmark = pytest.mark.usefixtures("real_inv")
-
 WARM = pytest.mark.parametrize(
     "words",
     [
@@ -73,6 +71,7 @@ def test_a_disabled_server_is_the_same(running: World) -> None:
     assert ours.json["action"] == "disabled"
 
 
+@pytest.mark.usefixtures("real_inv")
 def test_a_cold_ensure_starts_the_server(world: World) -> None:
     done = world.run("inngest.ensure", "--json", program=DEVSERVERS)
     assert (done.code, done.json["action"]) == (0, "started")

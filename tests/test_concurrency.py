@@ -1,10 +1,7 @@
 """Many callers at once: one server, one truth."""
 
-import pytest
-
 from support import World, until
 
-pytestmark = pytest.mark.usefixtures("real_inv")
 CALLERS = 32
 
 

@@ -452,6 +452,8 @@ texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1,
 words = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 hosts = st.from_regex(r"[a-z0-9.:-]{1,20}", fullmatch=True)
 commands = st.builds(lambda head, rest: [head, *rest], texts, words)
+# Whether somebody is called what follows "~" is up to the machine.
+files = texts.map(lambda text: f"~/{text[1:]}" if text.startswith("~") else text)
 VALID = st.fixed_dictionaries(
     {},
     optional={
@@ -469,8 +471,8 @@ VALID = st.fixed_dictionaries(
             optional={
                 "enabled": st.booleans(),
                 "port": ports,
-                "pidFile": texts.map(lambda text: f"{text}.pid"),
-                "logFile": texts.map(lambda text: f"{text}.log"),
+                "pidFile": files.map(lambda text: f"{text}.pid"),
+                "logFile": files.map(lambda text: f"{text}.log"),
                 "logMaxBytes": st.integers(0),
                 "command": st.none() | commands,
                 "args": st.lists(texts.filter(lambda word: not word.startswith("-"))),

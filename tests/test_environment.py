@@ -13,7 +13,6 @@ import pytest
 
 from support import DEVSERVERS, INV, World, accepts, git, heed_interrupts, is_alive, until
 
-pytestmark = pytest.mark.usefixtures("real_inv")
 INTERRUPTIBLE: dict[str, Any] = {"start_new_session": True, "preexec_fn": heed_interrupts}
 
 

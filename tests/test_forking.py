@@ -1,14 +1,19 @@
 """The forks that stand for calls of `inv`: nothing in them tells them from new processes."""
 
+import os
+import pty
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from support import Ran, World, heed_interrupts, is_alive, until
+from support import DEVSERVERS, HOOK, INV, Ran, World, heed_interrupts, is_alive, until
+
+NEW: dict[str, Any] = {"real": True, "preexec_fn": heed_interrupts}
 
 LOOK = """
 import json, os, resource, signal, subprocess, sys, threading
@@ -53,10 +58,10 @@ def _forks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "forks", True)
 
 
-def both(world: World, *words: str, cwd: Path | None = None) -> Ran:
+def both(world: World, *words: str, cwd: Path | None = None, program: Path = INV) -> Ran:
     """Return what a fork leaves, which must be what a new process does."""
-    forked = world.run(*words, cwd=cwd)
-    assert forked == world.run(*words, cwd=cwd, preexec_fn=heed_interrupts)
+    forked = world.run(*words, cwd=cwd, program=program)
+    assert forked == world.run(*words, cwd=cwd, program=program, **NEW)
     return forked
 
 
@@ -78,6 +83,41 @@ def test_a_fork_says_what_a_new_process_does(
     assert both(world, *words).code == code
 
 
+@pytest.mark.parametrize(
+    ("program", "words", "code"),
+    [
+        (DEVSERVERS, ("--list",), 0),
+        (DEVSERVERS, ("inngest.status", "--json"), 3),
+        (DEVSERVERS, ("inngest.ensure", "--nonsense"), 1),
+        (HOOK, (), 0),
+        (HOOK, ("post-merge",), 0),
+    ],
+)
+def test_so_does_a_fork_of_the_other_scripts(
+    world: World, program: Path, words: tuple[str, ...], code: int
+) -> None:
+    world.configure(command=["/no/such/program"])
+    assert both(world, *words, program=program).code == code
+
+
+def test_a_fork_writes_where_a_new_process_would(world: World) -> None:
+    (world.main / "tasks.py").write_text(
+        "import os, sys\n"
+        "print([(it.isatty(), it.line_buffering, os.fstat(it.fileno()).st_rdev)"
+        " for it in (sys.stdout, sys.stderr)])\n"
+        "raise SystemExit\n"
+    )
+    ours, its = pty.openpty()
+    for more in ({}, NEW):
+        child = world.start(stdout=its, stderr=its, **more)
+        assert child.communicate() == (None, None)
+    os.close(its)
+    with os.fdopen(ours) as terminal:
+        forked, new = terminal.readline(), terminal.readline()
+    assert forked == new
+    assert "True, True" in forked
+
+
 def test_the_end_of_a_fork_is_that_of_a_new_process(world: World) -> None:
     ends = {
         "import sys; sys.exit('words')": 1,
@@ -96,7 +136,7 @@ def test_a_fork_finds_around_itself_what_a_new_process_does(world: World) -> Non
     env = {"ODD": "\udce9 =\n", "PATH": "/bin"}
     words = ("inngest.status", "--json", "caf\u00e9")
     forked = world.run(*words, cwd=world.a, env=env)
-    new = world.run(*words, cwd=world.a, env=env, preexec_fn=heed_interrupts)
+    new = world.run(*words, cwd=world.a, env=env, **NEW)
     assert (forked.code, forked.err) == (0, "")
     assert forked.json == new.json
     assert forked.json["environ"] == world.env(env, world.a)

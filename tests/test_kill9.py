@@ -46,7 +46,7 @@ def test_a_caller_killed_right_after_a_step_is_made_good_by_the_next(
     world: World, moment: str
 ) -> None:
     world.behave("hidden")
-    caller = world.start("inngest.ensure", real=True)
+    caller = world.start("inngest.ensure")
     deadline = time.monotonic() + 20
     while not MOMENTS[moment](world):
         assert time.monotonic() < deadline
@@ -71,7 +71,7 @@ def test_a_killed_restart_is_made_good_by_the_next_ensure(world: World) -> None:
     world.behave("hidden")
     world.ok("ensure")
     before = set(world.servers())
-    caller = world.start("inngest.restart", real=True)
+    caller = world.start("inngest.restart")
     until(lambda: not before & set(world.servers()))
     caller.kill()
     caller.wait()
@@ -80,7 +80,7 @@ def test_a_killed_restart_is_made_good_by_the_next_ensure(world: World) -> None:
 
 def test_stop_ends_what_a_killed_caller_had_started(world: World) -> None:
     world.behave("hidden", "hang")
-    caller = world.start("inngest.ensure", real=True)
+    caller = world.start("inngest.ensure")
     until(world.servers)
     caller.kill()
     caller.wait()

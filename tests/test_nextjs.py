@@ -140,7 +140,7 @@ def test_one_by_hand_that_does_not_answer_yet_is_waited_for(place: NextWorld) ->
 
 def test_one_by_hand_that_never_answers_is_left_alone_and_named(place: NextWorld) -> None:
     server = place.next_by_hand(place.a, place.pool[0], "lock", "late=3600")
-    error = place.refused("nextjs.ensure", "--timeout=2", cwd=place.a, code=14)
+    error = place.refused("nextjs.ensure", "--timeout=4", cwd=place.a, code=14)
     assert error["code"] == "not-ready"
     assert f"pid {server.pid}" in error["message"]
     assert server.is_running()

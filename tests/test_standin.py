@@ -116,8 +116,8 @@ class StandIn:
         return self.gql(f'mutation{{createApp(input:{{url:"{url}"}}){{id url}}}}')
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
+@contextmanager
+def starting(folder: Path) -> Iterator[Callable[..., StandIn]]:
     """Start stand-ins, and end them whatever happens."""
     running: list[StandIn] = []
 
@@ -130,7 +130,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
         env: dict[str, str] | None = None,
     ) -> StandIn:
         port = free_ports() if port is None else port
-        log = tmp_path / f"standin-{len(running)}.log"
+        log = folder / f"standin-{len(running)}.log"
         argv = [sys.executable, "-I", "-S", *program, "dev", "--port", str(port), *words]
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -138,7 +138,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd=tmp_path,
+                cwd=folder,
                 env={**os.environ, **(env or {})},
             )
         standin = StandIn(process, log, serves_on or port)
@@ -153,6 +153,29 @@ def start(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
         standin.process.kill()
         standin.process.wait()
         assert "Traceback" not in standin.log.read_text()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
+    """Start stand-ins of this test's own."""
+    with starting(tmp_path) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """Start a stand-in that watches one app, for all tests that change nothing in it."""
+    with starting(tmp_path_factory.mktemp("one")) as run:
+        yield run("-u", "http://localhost:1/x")
+
+
+@pytest.fixture
+def shared(one: StandIn) -> Iterator[StandIn]:
+    """The one that tests share; it must go on as it was."""
+    yield one
+    assert one.answers()
+    assert [row["url"] for row in one.apps()] == ["http://localhost:1/x"]
+    assert "Traceback" not in one.log.read_text()
 
 
 class FakeApp(ThreadingHTTPServer):
@@ -507,12 +530,11 @@ def test_graphql_takes_aliases_variables_comments_and_any_selection(start: Start
         *("mutation{createApp{id}}", "mutation{createApp(input:{url:1}){id}}", "{a" * 9000),
     ],
 )
-def test_a_query_it_does_not_know_gets_errors_in_graphqls_form(start: Start, query: str) -> None:
-    standin = start("-u", "http://localhost:1/x")
-    answer = standin.request("POST", "/v0/gql", json={"query": query})
+def test_a_query_it_does_not_know_gets_errors_in_graphqls_form(shared: StandIn, query: str) -> None:
+    answer = shared.request("POST", "/v0/gql", json={"query": query})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["message"]
-    assert len(standin.apps()) == 1
+    assert len(shared.apps()) == 1
 
 
 @pytest.mark.parametrize("url", ["http://localhost:b/", "ftp://localhost/"])
@@ -597,17 +619,16 @@ GOOD = ["localhost:{port}", "127.0.0.1", "127.9.9.9:1", "[::1]:{port}", "a.local
     ],
 )
 def test_a_page_of_another_site_is_refused(
-    start: Start, header: str, value: str, verdict: str
+    shared: StandIn, header: str, value: str, verdict: str
 ) -> None:
-    standin = start()
-    headers = {header: value.format(port=standin.port)}
+    headers = {header: value.format(port=shared.port)}
     for method, path, body in (
         ("POST", "/e/key", {"name": "demo/hello"}),
         ("POST", "/v0/gql", {"query": "{apps{id}}"}),
         ("POST", "/fn/register", []),
         ("GET", "/dev", None),
     ):
-        answer = standin.request(method, path, json=body, headers=headers)
+        answer = shared.request(method, path, json=body, headers=headers)
         assert (answer.status_code == 403) == (verdict == "refused")
         if verdict == "refused":
             assert f"{header} " in answer.json()["error"]
@@ -742,8 +763,8 @@ def test_only_functions_whose_trigger_has_the_events_name_run(start: Start, fake
 
 @pytest.mark.parametrize("path", ["/e/key", "/fn/register", "/v0/gql"])
 @pytest.mark.parametrize("body", ["nonsense", "", "[" * 100_000, "3", "[3]", "\xff"])
-def test_a_body_that_makes_no_sense_is_a_400(start: Start, path: str, body: str) -> None:
-    answer = start().request("POST", path, data=body.encode("latin-1"))
+def test_a_body_that_makes_no_sense_is_a_400(shared: StandIn, path: str, body: str) -> None:
+    answer = shared.request("POST", path, data=body.encode("latin-1"))
     assert answer.status_code == 400
     assert answer.json()["error"]
 
@@ -768,8 +789,8 @@ def test_a_body_of_more_than_3_mb_is_a_413(start: Start) -> None:
 @pytest.mark.parametrize(
     "line", [b"nonsense\r\n\r\n", b"\0\0\r\n\r\n", b"POST /e/k HTTP/1.1\r\n\r\n"]
 )
-def test_a_malformed_request_gets_a_4xx(start: Start, line: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", start().port), timeout=DEADLINE) as client:
+def test_a_malformed_request_gets_a_4xx(shared: StandIn, line: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=DEADLINE) as client:
         client.sendall(line)
         assert b"4" in client.recv(1000)
 

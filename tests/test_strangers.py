@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hooking import run_git
-from support import INV, World, accepts
+from support import INV, World, accepts, heed_interrupts
 
 STRANGERS = Path(__file__).with_name("strangers.py")
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -131,7 +131,7 @@ def test_git_goes_on_in_time_with_a_listener_that_drips(world: World) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_apps_at_once_while_it_asks(world: World, number: signal.Signals) -> None:
     app = dripping(world, world.apps[0])
-    child = world.start("inngest.apps", preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
+    child = world.start("inngest.apps", preexec_fn=heed_interrupts)
     assert app.stdout
     assert app.stdout.readline() == b"asked\n"
     begun = time.monotonic()
