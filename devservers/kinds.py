@@ -2,7 +2,6 @@
 
 TYPE_CHECKING = False  # a warm hook reads this table, and imports nothing that it can do without
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from devservers.config import Config
@@ -61,15 +60,12 @@ def declared(
     return of.declare(config, here, of.assign(config, here, claim=claim), stand_in=stand_in)
 
 
-def exports(config: "Config", here: "Worktree", env: "Mapping[str, str]", name: str) -> "Exports":
+def exports(config: "Config", here: "Worktree", name: str) -> "Exports":
     """Return what the server `name` has to know of all others in its worktree."""
     from devservers.kind import Exports  # noqa: PLC0415 - not for a hook
 
     variables: dict[str, str] = {}
-    warnings: list[str] = []
     for other in every():
         if other.exports and other.name != name:
-            found = other.exports(config, here, env)
-            variables |= found.variables
-            warnings += found.warnings
-    return Exports(variables, tuple(warnings))
+            variables |= other.exports(config, here).variables
+    return Exports(variables)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devservers.config import Config
 from devservers.inngest import api as inngest_api
-from devservers.inngest import drift, settings
+from devservers.inngest import drift, environment, settings
 from devservers.inngest.api import Api
 from devservers.inngest.cli import INSTALL_ENV, OWN_FILES, find_cli, remedy
 from devservers.inngest.settings import Settings
@@ -27,8 +27,6 @@ from devservers.spec import (
 from devservers.worktree import Worktree, clean_env
 
 STAND_IN = Path(__file__).with_name("standin.py")
-# Each wins over INNGEST_DEV in the SDK (inngest 4.24).
-RIVALS = ("INNGEST_BASE_URL", "INNGEST_API_BASE_URL")
 
 
 def spec(
@@ -112,18 +110,12 @@ def identity(config: Config, worktree: Worktree) -> tuple[str, int] | None:
     return (str(_absolute(own.pid_file, worktree)), own.port) if own.enabled else None
 
 
-def exports(config: Config, _worktree: Worktree, env: Mapping[str, str]) -> Exports:
-    """Return what an app needs to find the server, and what in `env` would lead it elsewhere."""
+def exports(config: Config, _worktree: Worktree) -> Exports:
+    """Return what makes an app find the server, whatever else would lead it elsewhere."""
     own = settings.of(config)
     if not own.enabled:
         return Exports()
-    warnings = (
-        f"{name} is set to {env[name]}, and wins over INNGEST_DEV: this app talks to that server, "
-        "not to our Inngest dev server."
-        for name in RIVALS
-        if env.get(name)
-    )
-    return Exports({"INNGEST_DEV": url_of(own.host, own.port)}, tuple(warnings))
+    return Exports(environment.variables(url_of(own.host, own.port)))
 
 
 def sdk_urls(config: Config) -> tuple[str, ...]:
