@@ -188,7 +188,8 @@ ELSEWHERE = "http://localhost:1"
             {"INNGEST_BASE_URL": "", "INNGEST_DEV": "OURS"},
             {
                 ".env": "INNGEST_API_BASE_URL=OURS\nINNGEST_BASE_URL=http://localhost:2\n",
-                ".env.local": f'export INNGEST_API_BASE_URL = "{ELSEWHERE}" # mine\n',
+                ".env.local": "INNGEST_API_BASE_URL=OURS\n"
+                f'export INNGEST_API_BASE_URL = "{ELSEWHERE}" # mine\n',
             },
             f".env.local says INNGEST_API_BASE_URL={ELSEWHERE}",
         ),
