@@ -35,10 +35,9 @@ class Exports(NamedTuple):
     """What the other servers of a worktree, and people, need to know to use a server."""
 
     variables: Mapping[str, str] = {}
-    warnings: tuple[str, ...] = ()
-    """Of variables in the caller's environment that overrule these."""
-    needed: bool = False
-    """An app that isn't told looks elsewhere."""
+    """Set over what the caller's environment has."""
+    by_hand: Mapping[str, str] = {}
+    """Those that an app which is started by hand has to be told, or it looks elsewhere."""
 
 
 class User(NamedTuple):
@@ -118,7 +117,7 @@ class Kind(NamedTuple):
     """The module that has what only this kind can do."""
     loses: str | None = None
     """What a restart costs, in words that follow a semicolon."""
-    exports: Callable[["Config", "Worktree", Mapping[str, str]], Exports] | None = None
+    exports: Callable[["Config", "Worktree"], Exports] | None = None
     identity: Callable[["Config", "Worktree"], tuple[str, int] | None] | None = None
     """What tells the server that a worktree shares from others; None where it uses none."""
     served: Callable[["Config", "Worktree"], frozenset[int] | None] | None = None

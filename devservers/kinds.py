@@ -2,7 +2,6 @@
 
 TYPE_CHECKING = False  # a warm hook reads this table, and imports nothing that it can do without
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from devservers.config import Config
@@ -74,17 +73,15 @@ def declared(
     return of.declare(config, here, of.assign(config, here, claim=claim), stand_in=stand_in)
 
 
-def exports(config: "Config", here: "Worktree", env: "Mapping[str, str]", name: str) -> "Exports":
+def exports(config: "Config", here: "Worktree", name: str = "") -> "Exports":
     """Return what the server `name` has to know of all others in its worktree."""
     from devservers.kind import Exports  # noqa: PLC0415 - not for a hook
 
     variables: dict[str, str] = {}
-    warnings: list[str] = []
-    needed = False
+    by_hand: dict[str, str] = {}
     for other in every():
         if other.exports and other.name != name:
-            found = other.exports(config, here, env)
+            found = other.exports(config, here)
             variables |= found.variables
-            warnings += found.warnings
-            needed = needed or found.needed
-    return Exports(variables, tuple(warnings), needed=needed)
+            by_hand |= found.by_hand
+    return Exports(variables, by_hand)

@@ -3,8 +3,8 @@
     python -I -S fake_app.py PORT INNGEST_PORT APP_ID [BEHAVIOUR]
 
 Behaviours: cloud (no INNGEST_DEV), unreachable (its SDK finds no server), elsewhere (it says that
-it registered, but not with this server), error (HTTP 500 without the SDK), no-route (HTTP 404),
-hang (accepts and never answers).
+it registered, but not with this server), denied (its SDK is one that the server refuses), error
+(HTTP 500 without the SDK), no-route (HTTP 404), hang (accepts and never answers).
 """
 
 import json
@@ -17,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PORT, INNGEST = int(sys.argv[1]), int(sys.argv[2])
 APP_ID, BEHAVIOUR = sys.argv[3], "".join(sys.argv[4:5])
-SDK = {"x-inngest-sdk": "inngest-js:v4.24.0"}
+VERSION = "v3.52.7" if BEHAVIOUR == "denied" else "v4.24.0"
+SDK = {"x-inngest-sdk": f"inngest-js:{VERSION}"}
 REFUSALS = {
     "cloud": (500, {"code": "internal_server_error"}, {"x-inngest-sdk-handled": "true"}),
     "error": (500, {"oops": True}, {}),
@@ -25,7 +26,8 @@ REFUSALS = {
 }
 
 
-def register(host: str) -> None:
+def register(host: str) -> tuple[int, dict[str, object]]:
+    """Register as the SDK does, and return what it makes of the server's answer."""
     url = f"http://{host}/api/inngest"
     step = {"id": "step", "name": "step", "runtime": {"type": "http", "url": f"{url}?fnId=f"}}
     function = {
@@ -34,11 +36,15 @@ def register(host: str) -> None:
         "triggers": [{"event": "x"}],
         "steps": {"step": step},
     }
-    body = {"url": url, "appName": APP_ID, "sdk": "js:v4.24.0", "functions": [function]}
+    body = {"url": url, "appName": APP_ID, "sdk": f"js:{VERSION}", "functions": [function]}
     connection = http.client.HTTPConnection("127.0.0.1", INNGEST, timeout=5)
     connection.request("POST", "/fn/register", json.dumps(body))
-    assert connection.getresponse().status == 200
+    answer = connection.getresponse()
+    said = json.load(answer)
     connection.close()
+    if answer.status == 200:
+        return 200, {"message": "Successfully registered", "modified": True}
+    return said["status"], {"message": said["error"], "modified": False}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -54,8 +60,9 @@ class Handler(BaseHTTPRequestHandler):
                 500, {"message": "Failed to register; fetch failed", "modified": False}, SDK
             )
             return
-        if not BEHAVIOUR:
-            register(self.headers["Host"])
+        if BEHAVIOUR in ("", "denied"):
+            self.answer(*register(self.headers["Host"]), SDK)
+            return
         self.answer(200, {"message": "Successfully registered", "modified": True}, SDK)
 
     def answer(self, status: int, body: object, headers: dict[str, str]) -> None:

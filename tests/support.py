@@ -466,12 +466,18 @@ class World:
         return psutil.Process(child.pid)
 
     def app(
-        self, port: int, *, cwd: Path, app_id: str = "flowt", behaviour: str = ""
+        self,
+        port: int,
+        *,
+        cwd: Path,
+        app_id: str = "flowt",
+        behaviour: str = "",
+        env: Mapping[str, str] | None = None,
     ) -> psutil.Process:
         """Start a fake app of a worktree (see fake_app.py); return it once it listens."""
         words = [sys.executable, "-I", "-S", str(FAKE_APP), str(port), str(self.port), app_id]
         child = self.processes.popen(
-            [*words, behaviour], cwd=cwd, env=self.env(), stdout=subprocess.PIPE
+            [*words, behaviour], cwd=cwd, env=self.env(env), stdout=subprocess.PIPE
         )
         assert child.stdout
         assert child.stdout.readline() == b"listens\n"

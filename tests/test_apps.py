@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from devservers.inngest import endpoint, environment
 from support import Ran, World, quickly
 
 APP_KEYS = {
@@ -165,6 +166,141 @@ def test_sync_fails_with_the_reason(running: World, behaviour: str, words: str) 
     assert error["code"] == "not-synced"
     assert words in error["message"]
     assert error["hint"]
+
+
+ELSEWHERE = "http://localhost:1"
+
+
+@pytest.mark.parametrize(
+    ("env", "files", "said"),
+    [
+        ({"INNGEST_DEV": ELSEWHERE}, {}, f"its environment says INNGEST_DEV={ELSEWHERE}"),
+        ({"INNGEST_DEV": "1"}, {}, "its environment says INNGEST_DEV=1"),
+        (
+            {"INNGEST_DEV": "OURS", "INNGEST_BASE_URL": "https://u:secret@inngest.example"},
+            {},
+            "its environment says INNGEST_BASE_URL=https://inngest.example",
+        ),
+        (
+            {"INNGEST_DEV": "OURS"},
+            {".env": "INNGEST_BASE_URL=http://localhost:2\n", ".env.local": "A=1\r\n"},
+            ".env says INNGEST_BASE_URL=http://localhost:2",
+        ),
+        (
+            {"INNGEST_BASE_URL": "", "INNGEST_DEV": "OURS"},
+            {
+                ".env": "INNGEST_API_BASE_URL=OURS\nINNGEST_BASE_URL=http://localhost:2\n",
+                ".env.local": "INNGEST_API_BASE_URL=OURS\n"
+                f'export INNGEST_API_BASE_URL = "{ELSEWHERE}" # mine\n',
+            },
+            f".env.local says INNGEST_API_BASE_URL={ELSEWHERE}",
+        ),
+    ],
+)
+def test_an_app_that_registers_elsewhere_is_told_what_leads_it_there(
+    running: World, env: dict[str, str], files: dict[str, str], said: str
+) -> None:
+    port, ours = running.apps[0], f"http://localhost:{running.port}"
+    for name, text in files.items():
+        (running.a / name).write_text(text.replace("OURS", ours))
+    own = {name: value.replace("OURS", ours) for name, value in env.items()}
+    running.app(port, cwd=running.a, behaviour="elsewhere", env=own)
+    name = said.partition("=")[0].rpartition(" ")[2]
+    start = " ".join(f"{one}={ours}" for one in dict.fromkeys(("INNGEST_DEV", name)))
+    found = app_on(running, port)
+    assert found["state"] == "failing"
+    assert found["error"] == f"it registers elsewhere: {said}; start it with {start}"
+    error = running.fails("sync", code=19, cwd=running.a)
+    assert f"it registers elsewhere, {said}" in error["message"]
+    assert error["hint"] == f"Start that app with {start}."
+
+
+@pytest.mark.parametrize(
+    ("env", "text"),
+    [
+        ({"INNGEST_DEV": "OURS", "INNGEST_BASE_URL": "http://127.0.0.1:PORT/"}, ""),
+        ({"INNGEST_DEV": "localhost:PORT"}, ""),
+        ({"INNGEST_DEV": "OURS", "INNGEST_BASE_URL": ""}, "INNGEST_BASE_URL=http://localhost:2\n"),
+        ({"INNGEST_DEV": "OURS"}, "# INNGEST_BASE_URL=http://localhost:2\n"),
+        ({"INNGEST_DEV": "OURS"}, "INNGEST_BASE_URL=http://localhost:$PORT\n"),
+        ({"INNGEST_DEV": "0"}, ""),
+        ({}, ""),
+    ],
+)
+def test_nothing_is_said_to_lead_elsewhere_what_does_not(
+    running: World, env: dict[str, str], text: str
+) -> None:
+    port, ours = running.apps[0], f"http://localhost:{running.port}"
+    (running.a / ".env").write_text(text)
+    own = {
+        name: value.replace("OURS", ours).replace("PORT", str(running.port))
+        for name, value in env.items()
+    }
+    running.app(port, cwd=running.a, behaviour="elsewhere", env=own)
+    assert app_on(running, port)["error"] == "it has not registered"
+    error = running.fails("sync", code=19, cwd=running.a)
+    assert "its SDK points to another Inngest" in error["message"]
+    assert f"INNGEST_DEV={ours}" in error["hint"]
+    assert "baseUrl" in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("sdk", "name"),
+    [
+        ("inngest-js:v3.54.2", "INNGEST_DEV"),
+        ("inngest-js:v4.24.0", "INNGEST_BASE_URL"),
+        (None, "INNGEST_BASE_URL"),
+    ],
+)
+def test_which_variable_decides_depends_on_the_sdk(
+    world: World, sdk: str | None, name: str
+) -> None:
+    env = {"INNGEST_BASE_URL": "http://localhost:2", "INNGEST_DEV": ELSEWHERE}
+    app = world.app(world.apps[0], cwd=world.a, env=env)
+    lead = environment.astray(app.pid, f"http://localhost:{world.port}", sdk)
+    assert lead == (name, env[name], "its environment")
+
+
+def test_one_that_registers_elsewhere_is_not_called_shadowed(running: World) -> None:
+    first, second = running.apps
+    running.app(first, cwd=running.a)
+    poll(first)
+    running.app(second, cwd=running.b, behaviour="elsewhere", env={"INNGEST_DEV": ELSEWHERE})
+    assert states(running) == {first: "served", second: "failing"}
+
+
+def test_an_sdk_that_finds_no_server_is_told_what_led_it_there(running: World) -> None:
+    env = {"INNGEST_BASE_URL": ELSEWHERE}
+    running.app(running.apps[0], cwd=running.a, behaviour="unreachable", env=env)
+    error = running.fails("sync", code=19, cwd=running.a)
+    assert "fetch failed" in error["message"]
+    assert f"its environment says INNGEST_BASE_URL={ELSEWHERE}" in error["hint"]
+    assert f"INNGEST_BASE_URL=http://localhost:{running.port}" in error["hint"]
+
+
+def test_an_sdk_that_the_server_refuses_is_named_with_the_versions(running: World) -> None:
+    port = running.apps[0]
+    running.app(port, cwd=running.a, behaviour="denied")
+    error = running.fails("sync", code=19, cwd=running.a)
+    why = (
+        "the Inngest server refuses its SDK, inngest-js 3.52.7: "
+        "versions 3.22.0 to 3.53.1 have a known vulnerability"
+    )
+    assert error["code"] == "not-synced"
+    assert why in error["message"]
+    assert "3.54.0 or later" in error["hint"]
+    assert "INNGEST_DEV" not in error["hint"]
+    found = app_on(running, port)
+    assert (found["state"], found["appId"], found["error"]) == ("failing", "flowt", why)
+
+
+@pytest.mark.parametrize("said", ["sdk_version_denied", "HTTP 400: App sync was blocked because"])
+def test_a_refusal_is_known_by_the_servers_words_and_by_what_the_app_makes_of_them(
+    said: str,
+) -> None:
+    assert "refuses its SDK, inngest: versions 3.22.0" in str(endpoint.denial(said, None))
+    assert endpoint.denial("unreachable", "inngest-js:v3.52.7") is None
+    assert endpoint.denial(None, None) is None
 
 
 def test_sync_needs_a_server_and_an_app(world: World) -> None:

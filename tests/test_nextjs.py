@@ -78,10 +78,31 @@ def test_its_environment_has_what_it_needs_and_nothing_of_the_callers(place: Nex
     assert found["env"]["DEVSERVERS_SERVER"] == f"nextjs:{place.pid_file_of(place.a)}"
 
 
-def test_another_inngest_in_the_environment_is_a_warning(place: NextWorld) -> None:
-    env = {"INNGEST_BASE_URL": "http://elsewhere:8288"}
+def test_another_inngest_in_the_environment_does_not_reach_the_app(place: NextWorld) -> None:
+    dump = place.folder / "dump"
+    place.be(f"dump={dump}")
+    names = [
+        f"INNGEST_{name}" for name in ("DEV", "BASE_URL", "API_BASE_URL", "EVENT_API_BASE_URL")
+    ]
+    empty = ("INNGEST_SERVE_ORIGIN", "INNGEST_SERVE_HOST")
+    env = dict.fromkeys((*names, *empty), "http://elsewhere:8288")
     done = place.call("nextjs.ensure", cwd=place.a, env=env)
-    assert "INNGEST_BASE_URL" in done["warnings"][0]
+    assert done["warnings"] == []
+    found = json.loads(dump.read_text())["env"]
+    assert {name: found[name] for name in (*names, *empty)} == {
+        **dict.fromkeys(names, f"http://localhost:{place.port}"),
+        **dict.fromkeys(empty, ""),
+    }
+
+
+def test_without_inngest_its_variables_are_the_callers_own(place: NextWorld) -> None:
+    dump = place.folder / "dump"
+    place.be(f"dump={dump}")
+    place.configure(enabled=False)
+    env = {"INNGEST_BASE_URL": "http://elsewhere:8288"}
+    place.call("nextjs.ensure", cwd=place.a, env=env)
+    found = json.loads(dump.read_text())["env"]
+    assert {name: found[name] for name in found if name.startswith("INNGEST_")} == env
 
 
 def test_the_listener_may_change_while_the_launcher_stays(place: NextWorld) -> None:

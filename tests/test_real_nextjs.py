@@ -17,6 +17,13 @@ from support import accepts, is_alive, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900), pytest.mark.usefixtures("real_inv")]
 SLOW = 120.0  # seconds
+SENDS = """import { Inngest } from "inngest";
+export const dynamic = "force-dynamic";
+export async function GET() {
+  const { ids } = await new Inngest({ id: "flowt" }).send({ name: "demo/other" });
+  return Response.json({ ids, kept: process.env.KEPT });
+}
+"""
 
 
 @pytest.fixture
@@ -72,6 +79,33 @@ def test_up_registers_the_app_of_each_worktree_in_turn(place: NextWorld) -> None
     found = place.call("dev.status", cwd=place.a)["worktrees"]
     assert [row["served"] for row in found].count(True) == 1
     assert [row["nextjs"]["state"] for row in found] == ["stopped", "running", "running"]
+
+
+def test_the_app_talks_to_our_server_whatever_the_caller_and_a_committed_env_file_say(
+    place: NextWorld,
+) -> None:
+    names = [
+        f"INNGEST_{name}" for name in ("DEV", "BASE_URL", "API_BASE_URL", "EVENT_API_BASE_URL")
+    ]
+    names += ["INNGEST_SERVE_HOST", "INNGEST_SERVE_ORIGIN"]
+    for port, file in enumerate((".env", ".env.local", ".env.development"), 1):
+        lines = (f"{name}=http://localhost:{port}\n" for name in names)
+        (place.a / file).write_text("KEPT=yes\n" + "".join(lines))
+    sends = place.a / "app/api/send/route.js"
+    sends.parent.mkdir(parents=True)
+    sends.write_text(SENDS)
+    place.git("add", "--force", ".env", ".env.local", ".env.development", "app", cwd=place.a)
+    place.git("commit", "-q", "-m", "Another Inngest", cwd=place.a)
+    done = ensure(place, place.a, "dev.up", **dict.fromkeys(names, "http://localhost:4"))
+    port = done["nextjs"]["port"]
+    assert done["app"]["state"] == "served", done
+    assert done["app"]["url"] == f"http://localhost:{port}/api/inngest"
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.get(f"http://127.0.0.1:{port}/api/send", timeout=SLOW)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["kept"] == "yes"  # the files are read
+    assert len(answer.json()["ids"]) == 1
 
 
 def test_prune_after_a_worktree_was_removed_under_its_server(place: NextWorld) -> None:

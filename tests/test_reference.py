@@ -432,7 +432,8 @@ def test_every_key_of_the_configuration_is_there_with_its_default() -> None:
     assert found == json.loads(json.dumps(there))
 
 
-CONSTANTS = {"VARIABLES", "RIVALS", "INSTALL_ENV", "ENVIRONMENT"}  # whose values are names of some
+# Whose values are names of some.
+CONSTANTS = {"VARIABLES", "ADDRESSES", "ORIGINS", "INSTALL_ENV", "ENVIRONMENT"}
 
 
 def variables() -> set[str]:

@@ -476,6 +476,47 @@ def test_apps_with_ids_of_their_own_are_both_served(start: Start, fake: Fakes) -
     until(lambda: one.calls and two.calls)
 
 
+@pytest.mark.parametrize(
+    ("sdk", "status"),
+    [
+        *(("js:v3.21.2", 200), ("js:v3.22.0", 400), ("js:v3.52.7", 400), ("js:3.53.1", 400)),
+        *(("js:v3.53.2", 200), ("js:v3.54.0", 200), ("js:v4.24.0", 200), ("py:v3.30.0", 200)),
+    ],
+)
+def test_an_sdk_with_a_known_vulnerability_is_refused(
+    start: Start, fake: Fakes, sdk: str, status: int
+) -> None:
+    standin = start()
+    body = {**fake(standin.port).registration(), "sdk": sdk}
+    answer = standin.request("POST", "/fn/register", json=body)
+    assert answer.status_code == status
+    (row,) = standin.apps()
+    refused = status == 400
+    assert (row["externalID"], row["connected"]) == ("flowt", not refused)
+    assert row["error"] == ("sdk_version_denied" if refused else None)
+    assert row["functionCount"] == (0 if refused else 1)
+    if refused:
+        found = answer.json()
+        assert (found["code"], found["status"]) == ("sdk_version_denied", 400)
+        assert "App sync was blocked" in found["error"]
+
+
+def test_one_that_is_refused_takes_the_place_of_its_namesake_all_the_same(
+    start: Start, fake: Fakes
+) -> None:
+    standin = start()
+    one, two = fake(standin.port), fake(standin.port)
+    one.register()
+    body = {**two.registration(), "sdk": "js:v3.30.0"}
+    assert standin.request("POST", "/fn/register", json=body).status_code == 400
+    (row,) = standin.apps()
+    assert (row["url"], row["error"]) == (two.url, "sdk_version_denied")
+    standin.request("POST", "/e/key", json={"name": "demo/hello", "data": {}})
+    until(lambda: one.calls)  # the functions that it had before stay
+    assert one.register()["modified"] is True
+    assert standin.served() == [one.url]
+
+
 def test_an_app_that_fails_is_listed_with_its_error(start: Start, fake: Fakes) -> None:
     standin = start("--poll-interval", "0.05")
     app = fake(standin.port)

@@ -13,7 +13,7 @@ from devservers.config import Config
 from devservers.errors import NotSyncedError
 from devservers.inngest import api as inngest_api
 from devservers.inngest import endpoint as inngest_endpoint
-from devservers.inngest import settings
+from devservers.inngest import environment, settings
 from devservers.inngest.api import ServedApp
 from devservers.inngest.endpoint import Endpoint
 from devservers.inngest.target import Target
@@ -79,6 +79,8 @@ class Scene(NamedTuple):
 
     rows: tuple[ServedApp, ...] | None
     by_port: Mapping[int, PortHolder]
+    server: str = ""
+    """Its address."""
 
     @property
     def served(self) -> tuple[ServedApp, ...]:
@@ -113,7 +115,7 @@ def survey(config: Config, it: Target, *, only: tuple[int, ...] | None = None) -
     With `only`, of those ports alone. Endpoints are probed side by side: any number of dead or
     hanging ones costs one time-out.
     """
-    scene = Scene(it.api.apps(), listeners.listeners_by_port())
+    scene = Scene(it.api.apps(), listeners.listeners_by_port(), it.url)
     listed = (port_of(row.url) for row in scene.rows or ())
     wanted = tuple(dict.fromkeys(only or (*ports_of(it.urls), *listed)))
     urls = {port: _url(config, scene, port) for port in wanted}
@@ -129,7 +131,7 @@ def sync(config: Config, here: Worktree, it: Target, port: int | None = None) ->
     """
     server = it.port or 0
     api = it.api._replace(timeout=inngest_api.RECOGNISE_TIMEOUT)
-    scene = Scene(api.apps(), listeners.listeners_by_port())
+    scene = Scene(api.apps(), listeners.listeners_by_port(), it.url)
     if scene.rows is None:
         raise NotSyncedError(
             f"No Inngest dev server answers on port {server}.",
@@ -148,12 +150,7 @@ def sync(config: Config, here: Worktree, it: Target, port: int | None = None) ->
     inngest_endpoint.register(port, url, server)
     now = _await_served(it, port)
     if now is None:
-        raise NotSyncedError(
-            f"{url} says that it has registered, but the Inngest server on port {server} does not "
-            "list it: the SDK there points to another Inngest.",
-            hint=f"Start that app with INNGEST_DEV=http://localhost:{server}, and without "
-            "INNGEST_BASE_URL.",
-        )
+        raise _elsewhere(url, scene.server, scene.by_port.get(port))
     before = [port_of(row.url) for row in scene.served if row.app_id == now.app_id]
     replaced = next((other for other in before if other != port), None)
     return Synced("synced", port, url, now.app_id, replaced)
@@ -200,6 +197,20 @@ def own_port(
     return claims.of(config, here.root)
 
 
+def _elsewhere(url: str, ours: str, holder: PortHolder | None) -> NotSyncedError:
+    """Return the error for an app that says it has registered, and isn't listed."""
+    (found,) = inngest_endpoint.probe_all([url])
+    lead = environment.astray(holder.pid if holder else None, ours, found.sdk)
+    why = f"it registers elsewhere, {lead.said}" if lead else "its SDK points to another Inngest"
+    start = environment.remedy(lead, ours) if lead else f"INNGEST_DEV={ours}"
+    code = "" if lead else " If that doesn't help, its code has a `baseUrl`."
+    return NotSyncedError(
+        f"{url} says that it has registered, but the Inngest server at {ours} does not list it: "
+        f"{why}.",
+        hint=f"Start that app with {start}.{code}",
+    )
+
+
 def _await_served(it: Target, port: int) -> ServedApp | None:
     def attempt() -> ServedApp | None:
         row = Scene(it.api.apps(), {}).row(port)
@@ -243,9 +254,21 @@ def _judge(
         return "served", port, None
     if not endpoint.found:
         return ("failing", None, endpoint.error) if endpoint.error else ("no-route", None, None)
-    if endpoint.error or (row and row.app_id):
-        return "failing", None, endpoint.error or (row.error if row else None)
-    if there and scene.siblings(there):
+    said = endpoint.error or (row.error if row and row.app_id else None)
+    if scene.rows is None:
+        said = said or "no Inngest server answers"
+    if said or (row and row.app_id):
+        return "failing", None, inngest_endpoint.denial(said, endpoint.sdk) or said
+    astray = _astray(scene, port, endpoint)
+    if there and scene.siblings(there) and not astray:
         return "shadowed", scene.rival(there), None
-    silent = scene.rows is None
-    return "failing", None, "no Inngest server answers" if silent else "it has not registered"
+    return "failing", None, astray or "it has not registered"
+
+
+def _astray(scene: Scene, port: int, endpoint: Endpoint) -> str | None:
+    """Say what leads an app that isn't registered to another server, if that can be seen."""
+    lead = environment.astray(scene.by_port[port].pid, scene.server, endpoint.sdk)
+    if lead is None:
+        return None
+    start = environment.remedy(lead, scene.server)
+    return f"it registers elsewhere: {lead.said}; start it with {start}"

@@ -102,7 +102,7 @@ HINTS = (
 )
 
 
-def environment(env: Mapping[str, str]) -> dict[str, str]:
+def server_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the server: the caller's own, without what would configure it."""
     kept = {
         name: value

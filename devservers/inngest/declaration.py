@@ -9,8 +9,8 @@ from functools import partial
 from devservers.config import Config
 from devservers.errors import StateUnusableError
 from devservers.inngest import api as inngest_api
-from devservers.inngest import drift, pin, settings, target
-from devservers.inngest.cli import OWN_FILES, environment, find_cli, remedy
+from devservers.inngest import drift, environment, pin, settings, target
+from devservers.inngest.cli import OWN_FILES, find_cli, remedy, server_environment
 from devservers.inngest.settings import Settings
 from devservers.inngest.target import STAND_IN, Target
 from devservers.kind import Assignment, Exports
@@ -31,8 +31,6 @@ from devservers.system import process
 from devservers.worktree import Worktree
 
 DEFAULT_PORT = 8288  # where an app looks that was told nothing
-# Each wins over INNGEST_DEV in the SDK (inngest 4.24).
-RIVALS = ("INNGEST_BASE_URL", "INNGEST_API_BASE_URL")
 
 
 def spec(
@@ -78,7 +76,7 @@ def of_target(
         port=it.port,
         command=command,
         cwd=it.folder,
-        env=environment(env),
+        env=server_environment(env),
         files=Files(
             pid=it.pid_file,
             log=it.log_file,
@@ -192,20 +190,15 @@ def keep_served(config: Config, here: Worktree) -> Restore:
     return serving.remember_app(config, here, target.of(config, here))
 
 
-def exports(config: Config, here: Worktree, env: Mapping[str, str]) -> Exports:
-    """Return what an app needs to find the server, and what in `env` would lead it elsewhere."""
+def exports(config: Config, here: Worktree) -> Exports:
+    """Return what makes an app find the server, whatever else would lead it elsewhere."""
     own = settings.of(config)
-    port = target.of(config, here, env=env).port if own.enabled else None
+    port = target.of(config, here).port if own.enabled else None
     if port is None:
         return Exports()
-    warnings = (
-        f"{name} is set to {env[name]}, and wins over INNGEST_DEV: this app talks to that server, "
-        "not to our Inngest dev server."
-        for name in RIVALS
-        if env.get(name)
-    )
-    told = {"INNGEST_DEV": url_of(own.host, port)}
-    return Exports(told, tuple(warnings), needed=port != DEFAULT_PORT)
+    url = url_of(own.host, port)
+    by_hand = {} if port == DEFAULT_PORT else {environment.DEV: url}
+    return Exports(environment.variables(url), by_hand)
 
 
 def arguments(own: Settings, it: Target) -> tuple[str, ...]:

@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from devservers import listeners
 from devservers.errors import NotSyncedError
+from devservers.inngest import environment
 from devservers.inngest.api import path_of
 from devservers.spec import port_of
 from devservers.system import localhost_http, sockets, threads
@@ -15,6 +17,11 @@ PROBES_AT_ONCE = 32
 LONGEST_WORDS = 300  # letters of what an app says is wrong
 LEAST_PATIENCE = 0.25  # seconds
 REGISTER_TIMEOUT = 30.0  # seconds; the first request to a route makes Next.js compile it
+# What the server says of an SDK that it refuses: in its list of apps, and to the app, which passes
+# it on (pkg/deploy/deploy.go of inngest/inngest, since 1.19.1).
+DENIALS = ("sdk_version_denied", "App sync was blocked")
+DENIED = "versions 3.22.0 to 3.53.1"
+UPDATE = "Update the inngest package of that app to 3.54.0 or later, and start the app again."
 
 
 class Endpoint(NamedTuple):
@@ -23,6 +30,8 @@ class Endpoint(NamedTuple):
     found: bool
     functions: int | None
     error: str | None
+    sdk: str | None = None
+    """Its name and version, as the endpoint gives them."""
 
 
 def probe_all(urls: Iterable[str]) -> list[Endpoint]:
@@ -62,11 +71,31 @@ def register(port: int, url: str, server: int, deadline: float = math.inf) -> No
             f"{url} is no Inngest endpoint (HTTP {answer.status}).",
             hint="Serve Inngest there, or set inngest.path to where it is served.",
         )
+    if denied := denial(problem, sdk_of(answer)):
+        raise NotSyncedError(f"{url} could not register: {denied}.", hint=UPDATE)
+    ours = f"http://localhost:{server}"
+    holder = listeners.listeners_by_port().get(port)
+    lead = environment.astray(holder.pid, ours, sdk_of(answer)) if holder else None
+    why = f"Its SDK points to another Inngest, {lead.said}" if lead else None
+    start = environment.remedy(lead, ours) if lead else f"INNGEST_DEV={ours}"
     raise NotSyncedError(
         f"{url} could not register: {problem or f'HTTP {answer.status}'}.",
-        hint=f"Its SDK may point to another Inngest: start the app with "
-        f"INNGEST_DEV=http://localhost:{server}. {_LOG_HINT}",
+        hint=f"{why or 'Its SDK may point to another Inngest'}: start the app with {start}. "
+        f"{_LOG_HINT}",
     )
+
+
+def denial(said: str | None, sdk: str | None) -> str | None:
+    """Return what to say of an SDK that the server refuses; None where `said` is something else."""
+    if said is None or not any(words in said for words in DENIALS):
+        return None
+    which = sdk.replace(":v", " ") if sdk else "inngest"
+    return f"the Inngest server refuses its SDK, {which}: {DENIED} have a known vulnerability"
+
+
+def sdk_of(answer: localhost_http.Answer) -> str | None:
+    """Return the name and version of the SDK that answered."""
+    return (answer.headers.get("x-inngest-sdk") or "")[:LONGEST_WORDS] or None
 
 
 _LOG_HINT = "Its own log says more: `inv nextjs.logs`."
@@ -85,7 +114,8 @@ def _probe(url: str, timeout: float) -> Endpoint:
         return Endpoint(found=False, functions=None, error=error)
     body = answer.json()
     count = body.get("function_count") if isinstance(body, dict) else None
-    return Endpoint(True, count if type(count) is int else None, _problem(answer))  # noqa: FBT003
+    functions = count if type(count) is int else None
+    return Endpoint(True, functions, _problem(answer), sdk_of(answer))  # noqa: FBT003
 
 
 def _is_endpoint(answer: localhost_http.Answer) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from devservers.inngest.cli import OWN_FILES, environment
+from devservers.inngest.cli import OWN_FILES, server_environment
 from devservers.inngest.drift import OTHER_PORTS
 from devservers.inngest.program import run
 from devservers.inngest.settings import Settings
@@ -49,6 +49,6 @@ def _knows_them(program: tuple[str, ...], folder: Path) -> bool:
     if str(STAND_IN) in program:
         return True
     there = next(place for place in (folder, *folder.parents) if place.is_dir())
-    done = run((*program, "version"), environment(os.environ), there, VERSION_TIMEOUT)
+    done = run((*program, "version"), server_environment(os.environ), there, VERSION_TIMEOUT)
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", done.stdout) if done and not done.returncode else None
     return found is not None and tuple(map(int, found.groups())) >= KNOWN_FROM

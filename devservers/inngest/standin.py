@@ -46,6 +46,9 @@ PING_TIMEOUT = 10.0  # pkg/deploy/deploy.go
 RUN_TIMEOUT = 600.0
 PING_ERRORS = {401: "unauthorized", 403: "forbidden", 404: "url_not_found"}
 PING_ERRORS |= {500: "internal_server_error"}  # same place: any other status counts as success
+# 3.22.0 to 3.53.1 are refused (same place, since 1.19.1); the message begins as the original's.
+DENIED = re.compile(r"(inngest-)?js:v?3\.((2[2-9]|[34]\d|5[0-2])\.\d+|53\.[01])([-+].*)?")
+DENIAL = "App sync was blocked because this SDK has a known security vulnerability."
 EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - only bound where the flag asks for it
 LOCAL = re.compile(r"([\w.-]+\.)?localhost|127(\.[0-9]{1,3}){3}|0\.0\.0\.0|::1")
 ADDRESS = re.compile(r"[0-9.]+|[0-9a-f.]*:[0-9a-f:.]*")
@@ -336,7 +339,12 @@ class Apps:
             if row is None:
                 row = App(url)
                 self._rows.append(row)
-            row.url, row.request, row.error = url, request, None
+            denied = DENIED.fullmatch(str(request.get("sdk")))  # it gets the row, and no functions
+            functions = row.functions if denied else request["functions"]
+            row.url, row.request, row.error = url, {**request, "functions": functions}, None
+            if denied:
+                row.error = "sdk_version_denied"
+                refuse(400, DENIAL, code=row.error)
         if modified:
             log("INFO", "app registered", app=row.name, url=url, functions=len(row.functions))
         return {"ok": True, "modified": modified, "app_id": row.id}
@@ -372,9 +380,8 @@ def registration(body: Any) -> Json:  # noqa: ANN401 - whatever JSON there is
 def ulid() -> str:
     """Return an id as events and runs have them: 48 bits of milliseconds, then 80 random ones."""
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return "".join(
-        "0123456789ABCDEFGHJKMNPQRSTVWXYZ"[value >> 5 * n & 31] for n in range(25, -1, -1)
-    )
+    letters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    return "".join(letters[value >> 5 * n & 31] for n in range(25, -1, -1))
 
 
 def triggered(function: Json, name: str) -> bool:
@@ -440,12 +447,10 @@ class Run:
 
     def _take(self, op: Json, step: str) -> None:
         match op["op"]:
-            case "StepRun" | "Step":
+            case "StepRun" | "Step" | "StepFailed":
+                kind = "error" if op["op"] == "StepFailed" else "data"
                 self.attempt = 0
-                self.steps[op["id"]] = {"type": "data", "data": op.get("data")}
-            case "StepFailed":
-                self.attempt = 0
-                self.steps[op["id"]] = {"type": "error", "error": op.get("error")}
+                self.steps[op["id"]] = {"type": kind, kind: op.get(kind)}
             case "StepPlanned":
                 self.planned.append(op["id"])
             case "StepError":  # to be tried again; the last attempt's error is a StepFailed
@@ -521,9 +526,8 @@ class Query:
                 self._take(":")
                 name = self._take(r"[A-Za-z_]\w*")
             arguments = self._pairs("[(]", ")") if self._next() == "(" else {}
-            fields.append(
-                Field(alias, name, arguments, self._selection() if self._next() == "{" else [])
-            )
+            below = self._selection() if self._next() == "{" else []
+            fields.append(Field(alias, name, arguments, below))
         self._take("}")
         return fields
 
@@ -608,16 +612,12 @@ def graphql(apps: Apps, request: Json) -> tuple[int, Json]:
 
 
 class RefusedError(Exception):
-    """A request that gets an error for an answer."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+    """A request that gets an error for an answer: status, message, and what else it has."""
 
 
-def refuse(status: int, message: str) -> NoReturn:
+def refuse(status: int, message: str, **more: str) -> NoReturn:
     """Answer the request that is being read with an error."""
-    raise RefusedError(status, message)
+    raise RefusedError(status, message, more)
 
 
 class Quiet(BaseHTTPRequestHandler):
@@ -668,7 +668,8 @@ class Handler(Quiet):
             self._answer(*route(body))
         except RefusedError as refusal:
             self.close_connection = True  # what is left of the body is not the next request
-            self._answer(refusal.status, {"error": str(refusal), "status": refusal.status})
+            status, message, more = refusal.args
+            self._answer(status, {**more, "error": message, "status": status})
 
     def _stranger(self) -> str | None:
         """Return what is wrong with a request that a page of another site makes a browser send.
@@ -729,8 +730,7 @@ class Handler(Quiet):
             refuse(400, f"Invalid request: {error!r}")
 
     def _info(self) -> Json:
-        options = self.options
-        interval = options.poll_interval
+        options, interval = self.options, self.options.poll_interval
         return {
             "version": VERSION,
             "standIn": True,

@@ -13,7 +13,7 @@ from devservers.inngest import settings
 from devservers.inngest.api import Api
 from devservers.inngest.settings import MACHINE
 from devservers.lifecycle import state
-from devservers.spec import HIGHEST_PORT
+from devservers.spec import HIGHEST_PORT, url_of
 from devservers.system import process
 from devservers.worktree import Worktree
 
@@ -45,6 +45,11 @@ class Target(NamedTuple):
     def shared(self) -> bool:
         """Whether every worktree uses it."""
         return self.scope == MACHINE
+
+    @property
+    def url(self) -> str:
+        """Its address; of no use where it has no port."""
+        return url_of(self.host, self.port or 0)
 
     @property
     def api(self) -> Api:

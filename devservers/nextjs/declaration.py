@@ -35,7 +35,7 @@ def declare(
     """Return the Next.js server of the worktree `here`, on the port that it was assigned."""
     del stand_in  # there is none
     own = settings.of(config)
-    around = kinds.exports(config, here, env, "nextjs")
+    around = kinds.exports(config, here, "nextjs")
     probe = nextjs_cli.probe_path(nextjs_cli.installed_version(here.root))
 
     def recognise(socket: Socket) -> Recognised | None:
@@ -62,7 +62,7 @@ def declare(
         branch=here.branch,
         host=own.hostname if own.hostname != "localhost" else None,
         ready=Http(probe, worst=599),  # a status must not make it compile the home page
-        warnings=(*assigned.warnings, *around.warnings),
+        warnings=assigned.warnings,
         behaviour=Behaviour(
             recognise=recognise, remember=lambda _port: kinds.keep_served(config, here)
         ),
@@ -72,7 +72,7 @@ def declare(
 
 
 def _environment(port: int, env: Mapping[str, str], around: Exports) -> dict[str, str]:
-    """Return the environment of the server: the caller's own, with the ports that are ours."""
+    """Return the environment of the server: the caller's own, with the addresses that are ours."""
     kept = clean_env(env)
     kept.pop("FORCE_COLOR", None)  # the log is no terminal
     return kept | {"PORT": str(port), "DEV_PORT": str(port)} | dict(around.variables)

@@ -33,8 +33,8 @@ def assigned(result: Assigned, exports: Exports | None = None) -> Rendered:
 
 def _export_lines(exports: Exports) -> tuple[str, ...]:
     """Say what whoever starts the app by hand has to say first."""
-    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in exports.variables.items())
-    return (f"  an app that is started by hand needs: export {words}",) if exports.needed else ()
+    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in exports.by_hand.items())
+    return (f"  an app that is started by hand needs: export {words}",) if words else ()
 
 
 _HOW = {

@@ -1,7 +1,5 @@
 """ports.*: which worktree has which port."""
 
-import os
-
 from invoke.collection import Collection
 
 from devservers import config, kinds, worktree
@@ -17,7 +15,7 @@ def _assign() -> Rendered:
     here = worktree.find()
     settings = config.load(here.root, here.main)
     done = assignment.assign(settings, here)
-    return rendering.assigned(done, kinds.exports(settings, here, os.environ, ""))
+    return rendering.assigned(done, kinds.exports(settings, here))
 
 
 def _list() -> Rendered:
