@@ -13,17 +13,16 @@ from devservers.config import Config
 from devservers.errors import NotSyncedError
 from devservers.inngest import api as inngest_api
 from devservers.inngest import endpoint as inngest_endpoint
-from devservers.inngest import environment, settings
+from devservers.inngest import environment, proof, settings
 from devservers.inngest.api import ServedApp
 from devservers.inngest.endpoint import Endpoint
 from devservers.inngest.target import Target
 from devservers.listeners import PortHolder
 from devservers.ports import claims
 from devservers.spec import port_of, ports_of
-from devservers.system import polling
 from devservers.worktree import Worktree
 
-PROOF_TIMEOUT = 3.0  # seconds until the server lists what has registered
+SYNC_TIMEOUT = 30.0  # seconds
 
 
 class App(NamedTuple):
@@ -147,10 +146,11 @@ def sync(config: Config, here: Worktree, it: Target, port: int | None = None) ->
     known = scene.row(port)
     if known and known.served:
         return Synced("already-synced", port, url, known.app_id, None)
-    inngest_endpoint.register(port, url, server)
-    now = _await_served(it, port)
-    if now is None:
-        raise _elsewhere(url, scene.server, scene.by_port.get(port))
+    inngest_endpoint.register(port, url, server)  # what is wrong with the app is told here
+    try:
+        now = proof.make_served(api, url, time.monotonic() + SYNC_TIMEOUT)
+    except NotSyncedError:
+        raise _elsewhere(url, scene.server, scene.by_port.get(port)) from None
     before = [port_of(row.url) for row in scene.served if row.app_id == now.app_id]
     replaced = next((other for other in before if other != port), None)
     return Synced("synced", port, url, now.app_id, replaced)
@@ -209,14 +209,6 @@ def _elsewhere(url: str, ours: str, holder: PortHolder | None) -> NotSyncedError
         f"{why}.",
         hint=f"Start that app with {start}.{code}",
     )
-
-
-def _await_served(it: Target, port: int) -> ServedApp | None:
-    def attempt() -> ServedApp | None:
-        row = Scene(it.api.apps(), {}).row(port)
-        return row if row and row.served else None
-
-    return polling.wait(attempt, time.monotonic() + PROOF_TIMEOUT, what=str)
 
 
 def _url(config: Config, scene: Scene, port: int) -> str:

@@ -14,8 +14,7 @@ from devservers import config as configuration
 from devservers import listeners, worktree
 from devservers.config import Config
 from devservers.errors import DevServerError, NotSyncedError
-from devservers.inngest import api as inngest_api
-from devservers.inngest import apps, endpoint, pin, settings
+from devservers.inngest import apps, endpoint, pin, proof, settings
 from devservers.inngest.api import Api, ServedApp
 from devservers.inngest.apps import Scene, Synced
 from devservers.inngest.target import Target
@@ -26,9 +25,6 @@ from devservers.worktree import Worktree
 
 ROUND_TIMEOUT = 30.0  # seconds; each app is asked in turn, and the first request compiles its route
 PROBE_AFTER = 1.0  # seconds that an app may take before it is asked whether it answers at all
-PROOF_TIMEOUT = 3.0  # seconds until the server lists what has registered
-STEADY = 0.3  # seconds; a question that was under way may still come back
-TRIES = 5
 NOT_ASKED = (None, "unreachable")  # what the server says of a URL until it has asked there
 
 
@@ -55,7 +51,7 @@ class Custody(NamedTuple):
             warnings.append("Not every app had answered the server's first question in time.")
         urls = [app.url for app in self.before] + [*_pinned_url(self.config, self.it, self.pinned)]
         warnings += _make_all_served(api, urls, until)
-        was, now = self._port_of_ours(self.before), self._port_of_ours(_served(api))
+        was, now = self._port_of_ours(self.before), self._port_of_ours(proof.served(api))
         if was != now:
             warnings.append(self._changed(was, now))
         return Restored({"servedBefore": was, "servedBy": now}, tuple(warnings))
@@ -104,13 +100,13 @@ class Custody(NamedTuple):
 
 def remember(config: Config, here: Worktree, it: Target, port: int | None) -> Restore:
     """Note whom the server on `port` serves (None: no server); return what has it so again."""
-    before = _served(it.api._replace(port=port)) if port else ()
+    before = proof.served(it.api._replace(port=port)) if port else ()
     return Custody(config, here, it, before, _pinned(it, here)).after_start
 
 
 def remember_app(config: Config, here: Worktree, it: Target) -> Restore:
     """Note whom the server serves before this worktree's app is started; as `remember`."""
-    before = _served(it.api) if settings.of(config).enabled and it.shared else ()
+    before = proof.served(it.api) if settings.of(config).enabled and it.shared else ()
     if not before:  # nobody's place can be taken
         return lambda _port, _deadline: Restored()
     return Custody(config, here, it, before, _pinned(it, here)).after_app
@@ -200,35 +196,10 @@ def _make_all_served(api: Api, urls: list[str], deadline: float) -> list[str]:
     for url in dict.fromkeys(urls):
         if sockets.is_open(port_of(url)):
             try:
-                _make_served(api, url, deadline)
+                proof.make_served(api, url, deadline)
             except NotSyncedError as error:
                 problems.append(error.message)
     return problems
-
-
-def _make_served(api: Api, url: str, deadline: float) -> None:
-    """Have an app registered as the one that is served, and see that it stays so.
-
-    Raises NotSyncedError.
-    """
-    for _ in range(TRIES):
-        if not _is_served(api, url):
-            endpoint.register(port_of(url), url, api.port, deadline)
-            until = min(deadline, time.monotonic() + PROOF_TIMEOUT)
-            if not polling.wait(lambda: _is_served(api, url) or None, until, what=str):
-                raise NotSyncedError(f"{url} registers elsewhere, not with this server.")
-        steady = min(deadline, time.monotonic() + STEADY)
-        if not polling.wait(lambda: None if _is_served(api, url) else True, steady, what=str):
-            return
-    raise NotSyncedError(f"{url} doesn't stay the one that is served.")
-
-
-def _is_served(api: Api, url: str) -> bool:
-    return any(inngest_api.same_url(row.url, url) for row in _served(api))
-
-
-def _served(api: Api) -> tuple[ServedApp, ...]:
-    return tuple(row for row in api.apps() or () if row.served)
 
 
 def _pinned(it: Target, here: Worktree) -> Path | None:

@@ -1,0 +1,42 @@
+"""Proof: an app is the one that is served, by the server's own list, and stays so."""
+
+import time
+
+from devservers.errors import NotSyncedError
+from devservers.inngest import endpoint
+from devservers.inngest.api import Api, ServedApp, same_url
+from devservers.spec import port_of
+from devservers.system import polling
+
+PROOF_TIMEOUT = 3.0  # seconds until the server lists what has registered
+STEADY = 0.3  # seconds; a question to another app that was under way may still come back
+TRIES = 5
+
+
+def make_served(api: Api, url: str, deadline: float) -> ServedApp:
+    """Have an app registered as the one that is served, and see that it stays so.
+
+    What the server was asking at the same time may take its place once more: so it is tried again.
+    Raises NotSyncedError.
+    """
+    for _ in range(TRIES):
+        if not row_of(api, url):
+            endpoint.register(port_of(url), url, api.port, deadline)
+            until = min(deadline, time.monotonic() + PROOF_TIMEOUT)
+            if not polling.wait(lambda: row_of(api, url), until, what=str):
+                continue
+        steady = min(deadline, time.monotonic() + STEADY)
+        polling.wait(lambda: None if row_of(api, url) else True, steady, what=str)
+        if (row := row_of(api, url)) is not None:
+            return row
+    raise NotSyncedError(f"{url} says that it has registered, but the server doesn't list it.")
+
+
+def row_of(api: Api, url: str) -> ServedApp | None:
+    """Return the row of the app at `url`, if that is served."""
+    return next((row for row in served(api) if same_url(row.url, url)), None)
+
+
+def served(api: Api) -> tuple[ServedApp, ...]:
+    """Return the apps that the server runs events in."""
+    return tuple(row for row in api.apps() or () if row.served)
