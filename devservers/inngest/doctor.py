@@ -9,12 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+import devservers
 from devservers import config, inngest, worktree
 from devservers.config import Config
 from devservers.errors import CliNotFoundError, ConfigInvalidError, StateUnusableError
 from devservers.inngest import apps
 from devservers.inngest import cli as inngest_cli
-from devservers.lifecycle import state, verdict
+from devservers.lifecycle import failures, state, verdict
 from devservers.lifecycle.failures import describe_holder
 from devservers.lifecycle.verdict import Verdict
 from devservers.spec import MARKER, ServerSpec
@@ -76,7 +77,7 @@ def _config(settings: Config) -> Check:
 
 
 def _package() -> Check:
-    where = Path(__file__).parent
+    where = Path(devservers.__file__).parent
     try:
         found = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -179,8 +180,8 @@ def _lock(spec: ServerSpec) -> Check:
                 return Check("lock", ok=True, detail=f"{path} is free")
     except StateUnusableError as error:
         return Check("lock", ok=False, detail=error.message, fix=error.hint)
-    holder = state.lock_holder(spec.pid_file)
-    who = describe_holder(sockets.holder(holder.process.pid)) if holder else "an unknown process"
+    holder = failures.lock_holder(spec)
+    who = describe_holder(sockets.holder(holder.process.pid)) if holder else failures.UNNAMED
     fix = "Wait for it; it is starting or stopping the server."
     return Check("lock", ok=False, detail=f"{path} is held by {who}", fix=fix)
 
