@@ -194,6 +194,21 @@ def test_a_write_that_fails_half_way_leaves_what_was_there(
     assert state.read_pid(pid_file) == 4242
 
 
+def test_no_pid_is_named_whose_record_could_not_be_written(
+    pid_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target == state.record_file(pid_file):
+            raise OSError(28, "No space left on device", str(self), None, str(target))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    refused(pid_file, "write", RECORD)
+    assert not state.exists(pid_file)
+
+
 def test_without_files_there_is_no_record_and_no_pid(pid_file: Path) -> None:
     assert state.read(pid_file) is None
     assert state.read_pid(pid_file) is None
