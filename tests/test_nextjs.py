@@ -16,7 +16,9 @@ import pytest
 from devservers import config, nextjs, worktree
 from devservers.config import NextjsConfig
 from devservers.errors import CliNotFoundError
+from devservers.lifecycle import state
 from devservers.nextjs import cli as nextjs_cli
+from devservers.system import process
 from next_support import NextWorld, next_world, wait_for_lock
 from support import INV, accepts, until
 
@@ -193,6 +195,14 @@ def test_a_lock_that_names_a_stranger_signals_nobody(place: NextWorld) -> None:
     assert stranger.is_running()
 
 
+def test_what_answers_on_another_port_first_has_not_moved(place: NextWorld) -> None:
+    """A debugger's port, or one of the app's own: only Inngest moves to another port."""
+    place.be(f"beside={place.port + 3}", "title")
+    done = place.call("nextjs.ensure", cwd=place.a)
+    assert done["action"] == "started"
+    place.call("nextjs.stop", cwd=place.a)
+
+
 def test_a_second_server_for_the_folder_is_named_not_fought(place: NextWorld) -> None:
     server = place.next_by_hand(place.a, place.port + 1, "lock")
     lock = place.a / ".next/dev/lock"
@@ -264,6 +274,28 @@ def test_run_passes_a_termination_on(place: NextWorld) -> None:
     child.send_signal(signal.SIGTERM)
     assert place.result(child).code == 0
     until(lambda: not accepts(int(place.claim(place.a))))
+
+
+def test_run_passes_a_hangup_on_and_leaves_nothing(place: NextWorld) -> None:
+    child = in_foreground(place)
+    child.send_signal(signal.SIGHUP)
+    assert place.result(child).code == 128 + signal.SIGHUP, "`next` doesn't heed it: it dies of it"
+    assert not accepts(int(place.claim(place.a)))
+    assert not place.pid_file_of(place.a).exists()
+
+
+def test_run_leaves_a_record_that_is_another_servers_by_now(place: NextWorld) -> None:
+    child = in_foreground(place)
+    file = place.pid_file_of(place.a)
+    ours = until(lambda: state.read(file))
+    other = process.identify(place.bystander().pid)
+    assert ours
+    assert other
+    theirs = ours._replace(process=other)
+    state.write(file, theirs)
+    child.terminate()
+    assert place.result(child).code == 0
+    assert state.read(file) == theirs
 
 
 def test_run_hands_the_exit_status_on(place: NextWorld) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from devservers import config, inngest, worktree
-from devservers.lifecycle import failures, verdict
+from devservers.lifecycle import failures, launch, verdict
+from devservers.lifecycle.record import ServerRecord
 from devservers.lifecycle.verdict import Verdict
 from devservers.spec import ServerSpec
 from devservers.system import sockets
-from devservers.system.identity import Socket
+from devservers.system.identity import Identity, Socket
 from support import World, accepts, is_alive, until
 
 
@@ -143,6 +144,32 @@ def test_a_container_is_said_where_a_holder_runs_in_one(monkeypatch: pytest.Monk
     monkeypatch.setattr(failures, "procfs", SimpleNamespace(is_elsewhere=lambda _: True))
     said = failures.describe_holder({**sockets.holder(os.getpid()), "cwd": None, "since": None})
     assert said.endswith(", in another container)")
+
+
+def test_only_what_answers_elsewhere_for_a_whole_second_has_moved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, status = 0.0, None
+    elsewhere = Socket(2, "127.0.0.1", world.port + 2, 3)
+    monkeypatch.setattr(launch, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(launch, "sockets", SimpleNamespace(listening=lambda **_: (elsewhere,)))
+    monkeypatch.setattr(launch, "ask", lambda *_: status)
+    gone = Identity(2, "no such start")
+    record = ServerRecord(gone, world.port, (), (), None, 0, "/", None, None, 0.0)
+    watch = launch.MoveWatch(spec_of(world), record)
+    seen = []
+    for now, status in (  # noqa: B007 - what the functions above return
+        (0.4, 200),  # too early to look
+        (0.5, 200),
+        (1.1, None),  # so it begins anew
+        (1.7, 200),
+        (2.3, 200),
+        (2.6, 200),  # half a second is not over since the last look
+        (2.8, 200),
+    ):
+        seen.append(watch.is_seen())
+    assert seen == [False] * 6 + [True]
+    assert watch.port == world.port + 2
 
 
 def test_stop_ends_ours_that_moved_and_reports_an_inngest_by_hand_on_its_port(
