@@ -130,8 +130,8 @@ def sync(config: Config, here: Worktree, port: int | None = None) -> Synced:
             hint=f"Start that app with INNGEST_DEV=http://localhost:{server}, and without "
             "INNGEST_BASE_URL.",
         )
-    before = [port_of(row.url) for row in scene.served if row.app_id == now.app_id]
-    replaced = next((other for other in before if other != port), None)
+    before = (port_of(row.url) for row in scene.served if row.app_id == now.app_id)
+    replaced = next(before, None)  # not `port`: that was not served
     return Synced("synced", port, url, now.app_id, replaced)
 
 
