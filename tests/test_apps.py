@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from devservers import config, worktree
+from devservers.inngest import apps
+from devservers.listeners import Place
 from support import Ran, World, make_repository, quickly
 
 APP_KEYS = {
@@ -90,6 +93,12 @@ def test_sync_takes_the_port_of_the_pool_where_an_app_listens_on_several(running
     for port in (running.port + 2, running.apps[1], running.port + 3):
         running.app(port, cwd=running.a)
     assert running.ok("sync", cwd=running.a)["port"] == running.apps[1]
+    here = worktree.find(running.a)
+    settings = config.load(here.root, here.main, {})
+    found = [Place(port, 77, here) for port in (running.port + 2, running.apps[1])]
+    for places in (found, found[::-1]):  # as the kernel lists them
+        by_port = {place.port: place for place in places}
+        assert apps.own_port(settings, here, by_port) == running.apps[1]
 
 
 def test_sync_guesses_nothing_where_several_ports_are_beyond_the_pool(running: World) -> None:
