@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from devservers.system import ownership
 from hooking import run_hook, warm
 from support import CONFIG, DEVSERVERS, Ran, World, git
 
@@ -290,6 +291,25 @@ def test_what_sudo_came_from_is_trusted_by_root(world: World) -> None:
     foreign_git(world)
     foreign_config(world)
     assert world.run("inngest.ensure", "--json", env={"SUDO_UID": str(STRANGER)}).code == 13
+
+
+def test_sudo_widens_nobody_elses_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_UID", str(STRANGER))
+    assert ownership._trusted() == (0, 0, STRANGER)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert ownership._trusted() == (1000, 0)
+
+
+def test_folders_outside_the_worktree_are_not_asked_for_their_owner(world: World) -> None:
+    """A file of ours may lie in another's folder, such as an administrator's."""
+    folder = world.folder / "theirs"
+    folder.mkdir()
+    world.config.symlink_to(world.config.replace(folder / "real.json"))
+    give_away(folder)
+    assert world.run("inngest.ensure", "--json").code == 13, "it was executed, and ended"
+    ran(world).unlink()
+    folder.chmod(0o777)
+    refused(world, 10, folder)
 
 
 def test_the_sticky_bit_of_a_folder_for_everyone_is_enough(world: World) -> None:

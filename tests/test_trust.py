@@ -16,6 +16,8 @@ from devservers import config, inngest, worktree
 from devservers.errors import HooksUnusableError
 from devservers.lifecycle import server
 from devservers.system import ownership
+from devservers.trust import brought_along
+from devservers.trust.tracked_files import Tracked
 from hooking import BRANCH, HOOK, accept, detached, run_git, run_hook, settle
 from next_support import NextWorld, next_world
 from support import CONFIG, STAND_IN, World, accepts, git, make_repository
@@ -187,6 +189,16 @@ def test_the_file_stays_small_and_forgets_the_oldest(world: World) -> None:
     trust(world)
     lines = file.read_text().splitlines()
     assert (len(lines), lines[0]) == (551, f"{550:064x}")
+    starts(world)
+
+
+def test_a_line_that_was_cut_short_spoils_no_other(world: World) -> None:
+    file = trusted_file(world)
+    with file.open("a") as stream:
+        stream.write("abc")  # and the disk was full
+    world.behave()
+    trust(world)
+    assert [len(line) for line in file.read_text().splitlines()] == [64, 3, 64]
     starts(world)
 
 
@@ -505,6 +517,65 @@ def test_a_branch_does_not_have_output_written_to_a_file_of_its_choice(world: Wo
     commit(world.main, world.log)
     refuses(world, "inngest-system.log")
     assert precious.read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("link", ["run", ".inngest"])
+def test_a_link_on_the_way_to_the_pid_file_or_the_database_counts(world: World, link: str) -> None:
+    (world.folder / "state" / "run").mkdir()
+    world.configure(pidFile="run/inngest.pid")
+    trust(world)
+    (world.main / link).symlink_to(world.folder / "state" / "run")
+    commit(world.main, link)
+    done = run_hook(world, "--wait", "ensure", trusted=False)
+    assert f"{link} (written)" in done.err
+    assert world.servers() == []
+
+
+@pytest.mark.parametrize(("name", "most"), [("MOST_FILES", 2), ("MOST_BYTES", 1 << 20)])
+def test_what_is_too_much_to_look_at_is_not_taken_for_harmless(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    """A person may start it all the same: by hand nothing is asked."""
+    for number in range(3):
+        script(world.main / "node_modules" / "x" / f"{number}.js", "x" * (1 << 19))
+    commit(world.main, "node_modules")
+    here = worktree.find(world.main)
+    spec = inngest.spec(config.load(here.root, here.main, {}), here, env=world.env())
+    assert devservers.trust.gate.look(spec).trusts
+    monkeypatch.setattr(brought_along, name, most)
+    with pytest.raises(HooksUnusableError, match="too many to check"):
+        devservers.trust.gate.require(spec)
+    assert devservers.trust.gate.accept(spec) == spec.command()
+
+
+def test_a_package_json_that_can_not_be_read_counts_whole(world: World) -> None:
+    (world.bin / "inngest-cli").unlink()
+    world.install("npx")
+    package = world.main / "package.json"
+    package.write_text("{}")
+    commit(world.main, package)
+    starts(world)
+    package.write_text("{")
+    refuses(world, "package.json")
+
+
+def test_names_count_as_on_a_disk_that_ignores_case(world: World) -> None:
+    """There git writes `Tools/x` where a command runs `tools/X`; elsewhere it is one more."""
+    script(world.a / "Tools" / "über" / "x.js")
+    commit(world.a, "Tools")
+    tracked = Tracked(worktree.find(world.a))
+    for name in ("Tools/über/x.js", "tools/ÜBER/X.js", "tools/u\u0308ber/x.js"):
+        assert tracked.has(str(world.a / name)), name
+    assert not tracked.has(str(world.a / "Tools" / "y.js"))
+
+
+def test_what_lies_in_a_worktree_within_another_is_asked_of_the_inner_one(world: World) -> None:
+    inner = world.add_worktree(world.main / "inner")
+    script(inner / "x.js")
+    commit(inner, "x.js")
+    tracked = Tracked(worktree.find(world.main))
+    assert tracked.top_of(str(inner / "x.js")) == str(inner)
+    assert tracked.has(str(inner / "x.js"))
 
 
 def test_a_bare_repository_inside_a_checkout_vouches_for_nothing(world: World) -> None:
