@@ -319,6 +319,24 @@ def test_a_tracked_file_of_a_package_counts_where_its_program_is_not_tracked(
     refuses(world, "node_modules/inngest-cli/lib.js", cwd=world.a)
 
 
+def test_packages_elsewhere_count_where_the_program_is_one_of_them(world: World) -> None:
+    """They load each other: which ones, nobody can tell without running them."""
+    modules = world.main / "tools" / "node_modules"
+    for file in ("@s/one/cli.js", "@s/one/lib/x.js", "@s/two/x.js"):
+        script(modules / file)
+    link = modules / ".bin" / "inngest-cli"
+    link.parent.mkdir()
+    link.symlink_to("../@s/one/cli.js")
+    commit(world.main, "tools")
+    env = {"PATH": str(link.parent)}
+    names = (".bin/inngest-cli", "@s/one/cli.js", "@s/one/lib/x.js", "@s/two/x.js")
+    found = trust(world, env=env)["trusts"]
+    assert found == ["inngest.pidFile", *(f"tools/node_modules/{name}" for name in names)]
+    starts(world, env=env)
+    script(modules / "@s/two/x.js", "changed")
+    refuses(world, "and 1 more", env=env)  # it is the fifth
+
+
 def test_a_program_in_a_submodule_counts(world: World) -> None:
     module = make_repository(world.folder / "module")
     script(module / ".bin" / "inngest-cli")
@@ -476,6 +494,7 @@ def test_git_runs_nothing_that_a_repository_names(world: World) -> None:
     monitor = script(world.folder / "monitor")
     monitor.write_text(f"#!/bin/sh\necho > {world.folder}/ran\n")
     git("config", "core.fsmonitor", monitor, cwd=world.main)
+    script(world.main / ".git" / "hooks" / "post-index-change").write_text(monitor.read_text())
     world.behave()
     refuses(world, "inngest.command")
     assert not (world.folder / "ran").exists()
