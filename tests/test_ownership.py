@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,20 @@ def test_a_command_line_of_gits_excepts_too_but_never_the_repository_itself(worl
         "GIT_CONFIG_VALUE_0": str(world.main),
     }
     assert world.run("inngest.ensure", "--json", env=given).code == 13
+
+
+def test_the_repository_in_question_is_not_even_read_for_that(world: World) -> None:
+    foreign_config(world)
+    with (world.main / ".git" / "config").open("a") as config:
+        config.write("[broken\n")
+    assert excepted(world, str(world.main)).code == 13
+
+
+def test_a_repository_at_the_root_of_all_excepts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b"system\0/a\0global\0/b\0local\0*\0worktree\0*\0command\0/c\0"
+    done = subprocess.CompletedProcess([], 0, stdout=answer)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert ownership._safe_directories() == ["/a", "/b", "/c"]
 
 
 def test_what_sudo_came_from_is_trusted_by_root(world: World) -> None:
