@@ -295,11 +295,24 @@ def test_the_repository_in_question_is_not_even_read_for_that(world: World) -> N
     assert excepted(world, str(world.main)).code == 13
 
 
+@pytest.mark.parametrize("place", ["tools", "whole"])
+def test_the_git_that_is_asked_is_not_one_of_the_checkout(world: World, place: str) -> None:
+    foreign_config(world)
+    git_of_theirs = world.main / "tools" / "git"
+    git_of_theirs.parent.mkdir()
+    git_of_theirs.write_text(f"#!/bin/sh\necho > {world.folder / 'asked'}\n")
+    git_of_theirs.chmod(0o755)
+    entry = str(git_of_theirs.parent) if place == "whole" else place
+    path = os.pathsep.join((entry, str(world.bin)))
+    assert world.run("inngest.ensure", "--json", env={"PATH": path}).code == 10
+    assert not (world.folder / "asked").exists()
+
+
 def test_a_repository_at_the_root_of_all_excepts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = b"system\0/a\0global\0/b\0local\0*\0worktree\0*\0command\0/c\0"
     done = subprocess.CompletedProcess([], 0, stdout=answer)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
-    assert ownership._safe_directories() == ["/a", "/b", "/c"]
+    assert ownership._safe_directories("/x") == ["/a", "/b", "/c"]
 
 
 def test_what_sudo_came_from_is_trusted_by_root(world: World) -> None:

@@ -96,7 +96,7 @@ def _name(uid: int) -> str:
 
 def _is_excepted(folder: str) -> bool:
     real, found = os.path.realpath(folder), False
-    for value in _safe_directories():
+    for value in _safe_directories(real):
         below = value.endswith("/*") and real.startswith(value[:-1])
         same = os.path.isabs(value) and os.path.realpath(value) == real
         # As everywhere in git, an empty value forgets those before.
@@ -104,11 +104,14 @@ def _is_excepted(folder: str) -> bool:
     return found
 
 
-def _safe_directories() -> list[str]:
-    """Return git's own list; it is asked outside of any repository, or that one could answer."""
+def _safe_directories(doubtful: str) -> list[str]:
+    """Return git's own list; it is asked outside of any repository, or that one could answer.
+
+    Nor is it a git that lies in the `doubtful` folder.
+    """
     import subprocess  # noqa: PLC0415 - only where something is wrong
 
-    git = program("git")
+    git = program("git", avoid=(doubtful,))
     if git is None:
         return []
     env = {
