@@ -1,5 +1,6 @@
 """ensure: every row of the design's decision table, and what success and failure leave."""
 
+import json
 import subprocess
 import time
 
@@ -279,6 +280,16 @@ def test_finds_the_listener_of_a_dead_launcher_although_another_port_is_configur
     assert str(world.port + 2) in done["warnings"][0]
     assert world.ok("stop")["port"] == world.port
     world.assert_nothing_left()
+
+
+def test_a_socket_that_is_not_the_recorded_one_is_proved_anew(running: World) -> None:
+    """A process that lives may have closed its socket, and another one answer in its place."""
+    whole = running.record_file.read_text()
+    record = json.loads(whole)
+    record["listener"]["inode"] = "socket:[1]"
+    running.record_file.write_text(json.dumps(record))
+    assert running.ok("ensure")["listenerPid"] == running.started["listenerPid"]
+    assert running.record_file.read_text() == whole
 
 
 def test_a_recorded_listener_is_ours_without_the_mark_and_while_it_does_not_answer(

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from devservers.errors import CliNotFoundError
 from devservers.lifecycle import state
 from devservers.nextjs import cli as nextjs_cli
 from devservers.system import process
-from next_support import NextWorld, next_world, wait_for_lock
+from next_support import FAKE_NEXT, NextWorld, next_world, wait_for_lock
 from support import INV, accepts, until
 
 KEYS = {"action", "port", "url", "pid", "logFile", "listenerPid", "adopted", "command", "worktree",
@@ -95,6 +96,16 @@ def test_the_listener_may_change_while_the_launcher_stays(place: NextWorld) -> N
     again = place.call("nextjs.ensure", cwd=place.a)
     assert (again["action"], again["pid"]) == ("already-running", done["pid"])
     assert again["listenerPid"] != done["listenerPid"]
+
+
+def test_a_listener_that_left_tree_and_session_is_known_by_the_port(place: NextWorld) -> None:
+    program = f"{sys.executable} -I -S {FAKE_NEXT} title {{port}}"
+    place.configure(nextjs={"command": ["sh", "-c", f"(setsid {program} &); exec sleep 600"]})
+    done = place.call("nextjs.ensure", "--timeout=15", cwd=place.a)
+    listener = done["listenerPid"]
+    assert psutil.Process(listener).ppid() != done["pid"]
+    assert os.getsid(listener) == listener
+    assert set(place.call("nextjs.stop", cwd=place.a)["pidsKilled"]) == {done["pid"], listener}
 
 
 def test_a_recorded_server_keeps_its_port_whatever_the_file_says(place: NextWorld) -> None:

@@ -4,6 +4,7 @@ import os
 import pwd
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ from devservers.lifecycle.verdict import Verdict
 from devservers.spec import ServerSpec
 from devservers.system import sockets
 from devservers.system.identity import Identity, Socket
-from support import World, accepts, is_alive, until
+from support import World, accepts, is_alive, quickly, until
 
 
 def spec_of(world: World) -> ServerSpec:
@@ -170,6 +171,17 @@ def test_only_what_answers_elsewhere_for_a_whole_second_has_moved(
         seen.append(watch.is_seen())
     assert seen == [False] * 6 + [True]
     assert watch.port == world.port + 2
+
+
+def test_an_orphan_is_not_waited_for_beyond_the_deadline(world: World) -> None:
+    world.behave("mute")
+    world.ok("ensure", "--no-wait")
+    until(lambda: accepts(world.port))
+    for file in world.state_files():
+        file.unlink()
+    seen = quickly(1, lambda: verdict.look(spec_of(world), deadline=time.monotonic()))
+    assert (seen.verdict, seen.answers) == (Verdict.ORPHAN, False)
+    world.ok("stop")
 
 
 def test_stop_ends_ours_that_moved_and_reports_an_inngest_by_hand_on_its_port(

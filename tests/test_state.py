@@ -290,6 +290,29 @@ def test_a_lock_that_is_not_our_own_file_is_refused(pid_file: Path, kind: str) -
     assert f"{path} {said}" in caught.value.message
 
 
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_is_put_there_right_after_the_look_is_neither_followed_nor_waited_for(
+    pid_file: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    record = state.record_file(pid_file)
+    put_in_the_way(record, kind)
+    if kind == "link":
+        record.with_name("target").write_text(dump(RECORD))
+    monkeypatch.setattr(state, "_check", lambda *_: True)
+    if kind == "link":
+        assert "can't be read" in refused(pid_file, "read").message
+    else:
+        assert state.read(pid_file) is None
+
+
+def test_half_a_signature_is_none(pid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: write(fd, data[:-3], at))
+    with state.lock(pid_file, 0, "boot:4242") as held:
+        assert held
+        assert state.lock_holder(pid_file) is None, "`boot:4` would name another process"
+
+
 def test_a_missing_folder_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
     pid_file = tmp_path / "no" / "such" / "server.pid"
     error = refused(pid_file, "write", RECORD)

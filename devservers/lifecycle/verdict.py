@@ -81,8 +81,7 @@ def require_sight() -> None:
 def look(spec: ServerSpec, path: str | None = None, deadline: float = math.inf) -> View:
     """Return what is true now; `path` is asked for instead of the spec's health path.
 
-    It is not waited for the answer of a server beyond `deadline`, a monotonic instant; only an
-    orphan, which is replaced where it doesn't answer, is always given its time. Raises
+    It is not waited for the answer of a server beyond `deadline`, a monotonic instant. Raises
     StateUnusableError.
     """
     require_sight()
@@ -205,7 +204,7 @@ def _look_at_sockets(
     known = [(found, who) for found in near if found.pid and (who := process.identify(found.pid))]
     for found, identity in known:
         if _is_orphan(spec, record, identity):
-            status = ask(found.address, found.port, path)
+            status = ask(found.address, found.port, path, deadline)
             listener = _listener(found, identity)
             answers = is_answer(spec, status)
             return View(Verdict.ORPHAN, found.port, record, listener, status, answers)
