@@ -222,9 +222,12 @@ def test_moves_aside_what_takes_no_block_and_calls_it(running: World, name: str)
         put_hook(file, f"#!{sys.executable}\n{code}")
     else:
         put_hook(file, f"{SH}{RECORD}exit 3\n", 0o644)
-    before = tree(file.parent)
+    before, text = tree(file.parent), file.read_text()
     hooks(running, "install")
     assert hooks(running, "install")["action"] == "unchanged"
+    aside = file.with_name(file.name + githooks_file.ASIDE)
+    assert tree(file.parent)[aside.name] == before[file.name]
+    assert aside.read_text() == text, "nor is changed what a link leads to: git may track it"
     done = run_git(running, "checkout", "-b", "one", cwd=running.a)
     expected = (0, 0) if name == "switched off" else (1, 1)
     assert (done.code, len(ran(running))) == expected, done

@@ -53,6 +53,15 @@ def test_a_listener_that_is_gone_at_the_second_look_is_no_stranger(
     assert verdict.look(spec_of(world)).verdict is Verdict.STOPPED
 
 
+def test_what_takes_connections_at_each_look_and_can_not_be_seen_is_a_stranger(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as what a packet filter forwards, without any socket here."""
+    answers(monkeypatch, "is_open", 1)
+    answers(monkeypatch, "listeners", ())
+    assert verdict.look(spec_of(world)).verdict is Verdict.FOREIGN
+
+
 def test_a_listener_that_is_still_there_at_the_second_look_is_a_stranger(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
