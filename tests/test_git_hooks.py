@@ -326,6 +326,7 @@ def test_warns_of_an_interpreter_that_goes_with_its_worktree(world: World) -> No
 PWNED = 'open({!r}, "a").close()\n'
 # What Python imports by itself, and what it looks for, on other systems only.
 UNASKED = ("sitecustomize", "usercustomize", "encodings", "nt", "_winapi", "msvcrt", "org", "json")
+UNASKED += ("site", "devservers", "asked_by_pth")  # and what comes before the hook itself
 
 
 def _environment(folder: Path, *more: Path) -> Path:
@@ -334,6 +335,8 @@ def _environment(folder: Path, *more: Path) -> Path:
     (packages,) = folder.glob("lib/python*/site-packages")
     paths = [one for one in sys.path if one.endswith("-packages")]
     (packages / "ours.pth").write_text("\n".join([*paths, str(REPOSITORY), *map(str, more)]))
+    (packages / "asked.pth").write_text("import asked_by_pth\n")  # as virtualenv and setuptools do
+    (packages / "asked_by_pth.py").touch()
     return folder / "bin" / "python"
 
 
@@ -376,6 +379,15 @@ def test_no_branch_decides_what_the_environment_in_the_worktree_does(world: Worl
     world.ok("stop")
 
 
+def test_an_environment_counts_whatever_the_case_of_its_name(world: World) -> None:
+    """On a disk that ignores case it is the same folder."""
+    _install(world, _environment(world.main / ".venv"))
+    _bring(world, Path(".VENV/lib/x.py"), text=PWNED)
+    done = run_git(world, "checkout", "evil", cwd=world.main)
+    assert f"git tracks files in {world.main / '.venv'}" in done.err
+    assert detached(world) == []
+
+
 def test_no_branch_decides_what_an_editable_environment_imports(world: World) -> None:
     """A project installed editable is on sys.path; PYTHONPATH often names the working directory."""
     _install(world, _environment(world.folder / "venv", world.main))
@@ -396,6 +408,17 @@ def test_calls_no_hook_on_the_path_that_a_branch_brought(world: World) -> None:
         done = _run_block(world, "/gone/python", PATH=f"{path}:/usr/bin:/bin")
         assert (done.stdout, left.exists()) == ("after\n", False), done
         assert "git tracks files" in done.stderr
+
+
+def test_looks_where_the_system_would_for_a_hook_behind_a_link(world: World) -> None:
+    """`tools/..` is not where `tools` lies, if a branch makes a link of it."""
+    left = _bring(world, Path("vendor/env/bin/devservers-hook"), text="#!/bin/sh\ntouch {}\n")
+    git("checkout", "-q", "evil", cwd=world.a)
+    (world.a / "vendor" / "x").mkdir()
+    (world.a / "tools").symlink_to("vendor/x")
+    done = _run_block(world, "/gone/python", PATH=f"{world.a}/tools/../env/bin:/usr/bin:/bin")
+    assert (done.stdout, left.exists()) == ("after\n", False), done
+    assert "git tracks files" in done.stderr
 
 
 # Failures
