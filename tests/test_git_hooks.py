@@ -481,6 +481,28 @@ def test_a_hook_whose_marks_are_damaged_is_left_alone_with_its_sentence(
     assert problem in world.run("hooks.status", env=_git_env()).out
 
 
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_a_hook_that_is_damaged_after_the_look_is_left_alone_too(world: World, damage: str) -> None:
+    file = put_hook(world.main / ".git" / "hooks" / "post-merge", f"{SH}{RECORD}")
+    hook = githooks_file.look(file.parent, "post-merge")
+    file.write_text(DAMAGES[damage][0])
+    before = tree(file.parent)
+    with pytest.raises(HooksUnusableError):
+        githooks_file.put_in(hook, sys.executable)
+    with pytest.raises(HooksUnusableError):
+        githooks_file.take_out(hook)
+    assert tree(file.parent) == before
+
+
+def test_a_hook_that_is_no_longer_executable_is_made_so_again(world: World) -> None:
+    hooks(world, "install")
+    file = world.main / ".git" / "hooks" / "post-merge"
+    file.chmod(0o644)
+    assert hooks(world, "install")["action"] == "installed"
+    assert os.access(file, os.X_OK)
+    assert hooks(world, "install")["action"] == "unchanged"
+
+
 def test_marks_that_an_editor_has_touched_are_still_marks(world: World) -> None:
     file = put_hook(world.main / ".git" / "hooks" / "post-merge", f"{SH}{RECORD}")
     before = file.read_text()
