@@ -281,7 +281,8 @@ def test_knows_its_part_where_pre_commit_has_moved_it(world: World) -> None:
 
 def _run_block(world: World, python: str, **env: str) -> "subprocess.CompletedProcess[str]":
     block = githooks_file.block("ensure", python)
-    file = put_hook(world.folder / "hook", f"{SH}{block}echo after\n")
+    # A shell that ends at the first failure, and at a variable that isn't set.
+    file = put_hook(world.folder / "hook", f"#!/bin/sh -eu\n{block}echo after\n")
     whole = world.env({"PATH": "/usr/bin:/bin", **env})
     return subprocess.run(
         [file], cwd=world.a, env=whole, capture_output=True, text=True, check=True, timeout=20
@@ -492,6 +493,19 @@ def test_a_hook_that_is_damaged_after_the_look_is_left_alone_too(world: World, d
     with pytest.raises(HooksUnusableError):
         githooks_file.take_out(hook)
     assert tree(file.parent) == before
+
+
+def test_a_hook_is_replaced_whole_and_never_changed_in_place(world: World) -> None:
+    """Git may run it in that moment: a shell reads its script piece by piece."""
+    text = f"{SH}{RECORD}"
+    file = put_hook(world.main / ".git" / "hooks" / "post-merge", text)
+    with file.open() as running:
+        hooks(world, "install")
+        assert running.read() == text
+    with file.open() as running:
+        hooks(world, "uninstall")
+        assert running.read() != text == file.read_text()
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
 
 
 def test_a_hook_that_is_no_longer_executable_is_made_so_again(world: World) -> None:
