@@ -298,14 +298,24 @@ def test_the_repository_in_question_is_not_even_read_for_that(world: World) -> N
 @pytest.mark.parametrize("place", ["tools", "whole"])
 def test_the_git_that_is_asked_is_not_one_of_the_checkout(world: World, place: str) -> None:
     foreign_config(world)
-    git_of_theirs = world.main / "tools" / "git"
-    git_of_theirs.parent.mkdir()
-    git_of_theirs.write_text(f"#!/bin/sh\necho > {world.folder / 'asked'}\n")
-    git_of_theirs.chmod(0o755)
-    entry = str(git_of_theirs.parent) if place == "whole" else place
-    path = os.pathsep.join((entry, str(world.bin)))
+    path = os.pathsep.join((str(its_own_git(world)) if place == "whole" else place, "/usr/bin"))
     assert world.run("inngest.ensure", "--json", env={"PATH": path}).code == 10
     assert not (world.folder / "asked").exists()
+
+
+def test_no_git_on_a_relative_path_is_asked_anything(world: World) -> None:
+    path = os.pathsep.join((its_own_git(world).name, "/usr/bin"))
+    assert world.run("dev.status", "--json", env={"PATH": path}).code == 0
+    assert not (world.folder / "asked").exists()
+
+
+def its_own_git(world: World) -> Path:
+    """Put a program of that name into the checkout, and return its folder."""
+    program = world.main / "tools" / "git"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho > {world.folder / 'asked'}\n")
+    program.chmod(0o755)
+    return program.parent
 
 
 def test_a_repository_at_the_root_of_all_excepts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
