@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-import devservers
 from devservers import config, inngest, worktree
 from devservers.config import Config
 from devservers.errors import CliNotFoundError, ConfigInvalidError, StateUnusableError
@@ -77,7 +76,7 @@ def _config(settings: Config) -> Check:
 
 
 def _package() -> Check:
-    where = Path(devservers.__file__).parent
+    where = Path(worktree.__file__).parent  # at the top of the package, as this module is not
     try:
         found = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
