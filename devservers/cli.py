@@ -2,13 +2,13 @@
 
 import sys
 
-from devservers import config, console, inngest, worktree
+from devservers import config, console, kinds, worktree
 from devservers.errors import DevServerError
+from devservers.kind import Kind
 from devservers.lifecycle import status, verdict
 from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
 
-ENSURE = frozenset({"inngest.ensure", "inngest.start"})
 SIMPLE = frozenset({"--json", "--quiet"})
 
 
@@ -16,32 +16,32 @@ def main() -> None:
     """Run the tasks named on the command line; leave with their exit status."""
     sys.excepthook = console.excepthook
     task, *flags = sys.argv[1:] or [""]
-    if task in ENSURE and SIMPLE.issuperset(flags):
-        rendered = _glance()
+    name, _, word = task.partition(".")
+    if name in kinds.NAMES and word in {"ensure", "start"} and SIMPLE.issuperset(flags):
+        rendered = _glance(kinds.kind(name))
         if rendered is not None:
             as_json, quiet = "--json" in flags, "--quiet" in flags
-            sys.exit(console.answer(lambda: rendered, as_json=as_json, quiet=quiet))
+            sys.exit(console.run(lambda: rendered, as_json=as_json, quiet=quiet))
     _run_invoke()
 
 
-def _glance() -> Rendered | None:
+def _glance(kind: Kind) -> Rendered | None:
     """Return what a warm ensure says, None if the task itself has to say it.
 
     What is proved to run needs neither Invoke nor its tasks, which are most of the time it takes.
     """
     try:
         here = worktree.find()
-        settings = config.load(here.root, here.main)
-        spec = inngest.spec(settings, here)
-        record = verdict.glance(spec) if settings.inngest.enabled else None
+        spec = kinds.declared(kind, config.load(here.root, here.main), here)
+        record = verdict.quick_proof(spec) if spec.enabled else None
     except DevServerError:
         return None
     except KeyboardInterrupt:
         sys.exit(console.INTERRUPTED)
     if record is None:
         return None
-    done = status.answer(spec, "already-running", record)
-    return servers.ensured(done, spec.title, spec.name, watches=True)
+    done = status.ensured(spec, "already-running", record)
+    return servers.of(servers.ensured(done, kind), spec)
 
 
 def _run_invoke() -> None:

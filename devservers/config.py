@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from devservers import config_checks
+from devservers import config_checks, kinds
 from devservers.errors import ConfigInvalidError
 from devservers.system import ownership, untrusted_files
 
@@ -14,27 +15,7 @@ RELATIVE_PATH = Path(".claude/plugins/workspace-dev-servers/config.json")
 LARGEST = 1 << 20  # bytes
 
 
-class NextjsConfig(NamedTuple):
-    """The `nextjs` section."""
-
-    ports: tuple[int, ...] = (5001, 5002, 5003, 5004, 5005)
-    turbopack: bool = True
-    hostname: str = "localhost"
-    command: tuple[str, ...] | None = None
-
-
-class InngestConfig(NamedTuple):
-    """The `inngest` section; `log_max_bytes` 0 means: never rotate."""
-
-    enabled: bool = True
-    port: int = 8288
-    pid_file: str = "/tmp/flowt-inngest.pid"  # noqa: S108 - fixed by the contract; state.py guards it
-    log_file: str = "inngest-system.log"
-    log_max_bytes: int = 10 * 1024 * 1024
-    command: tuple[str, ...] | None = None
-    args: tuple[str, ...] = ()
-    path: str = "/api/inngest"
-    host: str | None = None
+Section = TypeVar("Section")
 
 
 class WorktreeConfig(NamedTuple):
@@ -43,15 +24,58 @@ class WorktreeConfig(NamedTuple):
     port_cache_file: str = ".dev-port"
 
 
+_WORKTREE = {"portCacheFile": config_checks.file_name}
+
+
 class Config(NamedTuple):
     """The whole configuration; `source` is the file it came from, None for the defaults."""
 
-    nextjs: NextjsConfig = NextjsConfig()
-    inngest: InngestConfig = InngestConfig()
+    sections: Mapping[str, Any] = MappingProxyType({})
+    """What each kind's section holds, by name; see the kind's own `settings`."""
     worktree: WorktreeConfig = WorktreeConfig()
     source: Path | None = None
     given: frozenset[str] = frozenset()
     """The dotted keys that the file sets; all others are defaults."""
+
+    def section(self, wanted: type[Section]) -> Section:
+        """Return the section of that type, as the file has it or by default."""
+        given = (found for found in self.sections.values() if isinstance(found, wanted))
+        return next(given, None) or wanted()
+
+    @property
+    def pool(self) -> tuple[int, ...]:
+        """The ports of which each worktree gets one."""
+        pool: tuple[int, ...] = self._every()[self.pool_section].pool
+        return pool
+
+    @property
+    def pool_section(self) -> str:
+        """The section that has the pool."""
+        return next(name for name, section in self._every().items() if hasattr(section, "pool"))
+
+    @property
+    def pool_key(self) -> str:
+        """The key of the pool, for messages."""
+        return f"{self.pool_section}.ports"
+
+    def others_ports(self, name: str) -> dict[int, str]:
+        """Return the ports of servers other than those of the section `name`, with their keys."""
+        return {
+            port: key
+            for other, section in self._every().items()
+            if other != name and getattr(section, "enabled", True)
+            for key, ports in section.taken.items()
+            for port in ports
+        }
+
+    def value(self, key: str) -> object:
+        """Return what the dotted key of the file holds."""
+        section, _, name = key.partition(".")
+        everything = {**self._every(), "worktree": self.worktree}
+        return getattr(everything[section], key_names()[key]) if name else everything[section]
+
+    def _every(self) -> dict[str, Any]:
+        return {name: self.section(module.Settings) for name, module in kinds.settings().items()}
 
 
 def load(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) -> Config:
@@ -95,54 +119,71 @@ def read(file: Path, main: Path, top: Path | None = None) -> Config:
         _reject(file, f"it is not valid JSON: {error}")
     if not isinstance(data, dict):
         _reject(file, "the whole must be a JSON object")
-    _no_unknown(file, "", data, _SECTIONS)
-    sections = {
-        name: kind(**_section(file, name, data.get(name, {}))) for name, kind in _SECTIONS.items()
-    }
+    types = _types()
+    _no_unknown(file, "", data, types)
+    found = {name: kind(**_section(file, name, data.get(name, {}))) for name, kind in types.items()}
     given = frozenset(f"{name}.{key}" for name in data for key in data[name])
-    config = Config(**sections, source=file, given=given)
-    _check_log(file, config.inngest, main)
-    port, pool = config.inngest.port, list(config.nextjs.ports)
-    if port in pool:
-        key = "nextjs.ports" if "inngest.port" not in given else "inngest.port"
-        _reject(file, f"{key}: the Inngest port {port} must not be one of nextjs.ports {pool}")
+    config = Config(found, found.pop("worktree"), file, given)
+    for name, module in kinds.settings().items():
+        for problem in getattr(module, "faults", _no_faults)(found[name], main):
+            _reject(file, problem)
+    _check_ports(file, config)
     return config
 
 
 def key_names() -> dict[str, str]:
-    """Return every dotted key of the file with the name of its field, in the contract's order."""
+    """Return every dotted key of the file with the name of its field, in the file's order."""
     return {
         f"{section}.{_camel(field)}": field
-        for section, kind in _SECTIONS.items()
+        for section, kind in _types().items()
         for field in kind._fields
     }
 
 
-def _check_log(file: Path, inngest: InngestConfig, main: Path) -> None:
-    """Reject a log that is a file of the server's state, however either is spelt."""
-    files = (main / os.path.expanduser(path) for path in (inngest.pid_file, inngest.log_file))  # noqa: PTH111
-    pid_file, log = (os.path.realpath(path).lower() for path in files)  # macOS knows no case
-    state = {pid_file + end for end in ("", ".json", ".lock", ".new", ".json.new")}
-    if state & {log, f"{log}.1"}:  # the latter is what a log is rotated to
-        what = f"inngest.logFile is {_shown(inngest.log_file)}; it must not be the same as "
-        _reject(file, f"{what}inngest.pidFile, {_shown(inngest.pid_file)}, or a file beside it")
+def _types() -> dict[str, Any]:
+    """Return the type of each section's values, by name."""
+    kind = {name: module.Settings for name, module in kinds.settings().items()}
+    return {**kind, "worktree": WorktreeConfig}
+
+
+def _no_faults(_section: object, _main: Path) -> tuple[str, ...]:
+    return ()
+
+
+def _check_ports(file: Path, config: Config) -> None:
+    """Reject a port that two servers would share, naming a key that the file sets."""
+    taken: dict[int, str] = {}
+    for name in kinds.NAMES:
+        for key, ports in config.sections[name].taken.items():
+            for port in ports:
+                other = taken.setdefault(port, key)
+                if other != key:
+                    wrong, right = (other, key) if other in config.given else (key, other)
+                    value = config_checks.shown(config.value(wrong))
+                    what = f"{wrong} is {value}; two servers would share port {port}, which {right}"
+                    _reject(file, f"{what} has")
 
 
 def _section(file: Path, name: str, data: object) -> dict[str, Any]:
     if not isinstance(data, dict):
-        _reject(file, f"{name} is {_shown(data)}; it must be an object")
-    fields = {_camel(field): field for field in _SECTIONS[name]._fields}
+        _reject(file, f"{name} is {config_checks.shown(data)}; it must be an object")
+    kind = _types()[name]
+    checks = _WORKTREE if name == "worktree" else kinds.settings()[name].CHECKS
+    fields = {_camel(field): field for field in kind._fields}
     _no_unknown(file, f"{name}.", data, fields)
     values = {}
     for key, value in data.items():
         field = fields[key]
-        if value is None and _SECTIONS[name]._field_defaults[field] is None:
+        if value is None and kind._field_defaults[field] is None:
             continue  # null stands for "not set" where the default is none
         try:
-            values[field] = _CHECKS[f"{name}.{key}"](value)
+            values[field] = checks[key](value)
         except config_checks.NotAllowedError as error:
             allowed, *fault = error.args
-            _reject(file, f"{name}.{key} is {_shown(fault[0] if fault else value)}; {allowed}")
+            _reject(
+                file,
+                f"{name}.{key} is {config_checks.shown(fault[0] if fault else value)}; {allowed}",
+            )
     return values
 
 
@@ -167,37 +208,6 @@ def _no_unknown(file: Path, prefix: str, data: Iterable[str], known: Iterable[st
             _reject(file, f"{prefix}{key} is not a known key; allowed are {', '.join(known)}")
 
 
-def _shown(value: object) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except RecursionError:  # nested just as deeply as could be read
-        return "nested too deeply"
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a message
-
-
 def _camel(field: str) -> str:
     head, *rest = field.split("_")
     return head + "".join(word.capitalize() for word in rest)
-
-
-_SECTIONS: dict[str, Any] = {
-    "nextjs": NextjsConfig,
-    "inngest": InngestConfig,
-    "worktree": WorktreeConfig,
-}
-_CHECKS: dict[str, Callable[[Any], object]] = {
-    "nextjs.ports": config_checks.ports,
-    "nextjs.turbopack": config_checks.flag,
-    "nextjs.hostname": config_checks.host,
-    "nextjs.command": config_checks.command,
-    "inngest.enabled": config_checks.flag,
-    "inngest.port": config_checks.port,
-    "inngest.pidFile": config_checks.path,
-    "inngest.logFile": config_checks.path,
-    "inngest.logMaxBytes": config_checks.size,
-    "inngest.command": config_checks.command,
-    "inngest.args": config_checks.args,
-    "inngest.path": config_checks.url_path,
-    "inngest.host": config_checks.host,
-    "worktree.portCacheFile": config_checks.file_name,
-}

@@ -1,5 +1,7 @@
 """Checks: what a value of the configuration file may be, each check for one kind of value."""
 
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -88,15 +90,19 @@ def command(value: Any) -> tuple[str, ...]:
     return words
 
 
-def args(value: Any) -> tuple[str, ...]:
-    """Return more arguments, none of which has a key of its own. Raises NotAllowedError."""
-    words = _words(value)
-    owned = {"--port": "inngest.port", "-p": "inngest.port", "--host": "inngest.host"}
-    for word in words:
-        key = owned.get("-p" if word[:2] == "-p" else word.partition("=")[0])
-        if key:
-            raise NotAllowedError(f"use {key} instead", word)
-    return words
+def without(owned: Mapping[str, str], section: str) -> Callable[[Any], tuple[str, ...]]:
+    """Return the check of more arguments; `owned` are flags for which `section` has a key."""
+
+    def args(value: Any) -> tuple[str, ...]:
+        words = _words(value)
+        for word in words:
+            short = word[:2] if word[:1] == "-" and word[:2] != "--" else ""
+            key = owned.get(short or word.partition("=")[0])
+            if key:
+                raise NotAllowedError(f"use {section}.{key} instead", word)
+        return words
+
+    return args
 
 
 def url_path(value: Any) -> str:
@@ -118,3 +124,12 @@ def file_name(value: Any) -> str:
     if not _is_text(value) or PurePath(value).is_absolute() or ".." in PurePath(value).parts:
         raise NotAllowedError("it must be a file name inside the worktree")
     return str(value)
+
+
+def shown(value: object) -> str:
+    """Return a value as the file has it, short enough for a line of a message."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # nested just as deeply as could be read
+        return "nested too deeply"
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a message

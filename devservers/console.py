@@ -1,4 +1,4 @@
-"""Printing: the one place that writes to the terminal, for tasks and for what has no Invoke.
+"""Console: the one place that writes to the terminal, for tasks and for what has no Invoke.
 
 Everything for people passes `terminal` on its way: whatever somebody's branch, path or program
 brings along, a line stays one line and commands nothing.
@@ -31,7 +31,7 @@ class TerminatedError(SystemExit):
     """What SIGTERM becomes, as ^C becomes KeyboardInterrupt."""
 
 
-def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> int:
+def run(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> int:
     """Print what `make` returns or raises, and return the exit status it asks for.
 
     With `as_json` stdout carries one JSON object, whatever happens, and everything for people goes
@@ -46,18 +46,16 @@ def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) 
     except DevServerError as error:
         rendered = servers.failed(error)
     except KeyboardInterrupt:
-        rendered = _failed("interrupted", "Interrupted.", INTERRUPTED)
+        rendered = servers.interrupted("Interrupted.", INTERRUPTED)
     except TerminatedError:
-        rendered = _failed("interrupted", "Terminated.", TERMINATED)
+        rendered = servers.interrupted("Terminated.", TERMINATED)
     except BrokenPipeError:  # logs, into a pager that was left
         _silence(sys.stdout)
         return 0
     except Exception as error:  # noqa: BLE001 - a defect of ours, whose object JSON callers get, too
         excepthook(type(error), error, error.__traceback__)
-        rendered = _failed("internal", f"{type(error).__name__}: {error}", 1)._replace(lines=())
-    action = rendered.data.get("action")
-    idle = action == "disabled" or (action == "already-running" and not rendered.data.get("added"))
-    if as_json or not (quiet and idle):
+        rendered = servers.defect(error)
+    if as_json or not (quiet and rendered.idle):
         _print(rendered, as_json=as_json)
     return rendered.exit_code
 
@@ -120,18 +118,12 @@ def _end_in(seconds: int) -> None:
         signal.alarm(seconds)
 
 
-def _failed(code: str, message: str, status: int) -> Rendered:
-    error = {"code": code, "message": message, "hint": None}
-    return Rendered({"action": "error", "error": error}, (message,), exit_code=status)
-
-
 def _print(rendered: Rendered, *, as_json: bool) -> None:
-    failed = rendered.data.get("action") == "error"
     if as_json:  # DEL is the one control character that it leaves as it is
         data = json.dumps(rendered.data).replace("\x7f", "\\u007f")
         _write(sys.stdout, f"{data}\n")
     else:
-        _write_lines(sys.stderr if failed else sys.stdout, rendered.lines)
+        _write_lines(sys.stderr if rendered.is_failure else sys.stdout, rendered.lines)
     for warning in rendered.warnings:
         say(f"warning: {warning}")
 

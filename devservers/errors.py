@@ -26,7 +26,7 @@ class DevServerError(Exception):
 
     `sentence` says what is wrong, `lines` what belongs below it, such as a server's last words;
     `message` is both. `hint` says what to do next, `details` carries JSON-ready data under the
-    names of the contract (`holders`, `logFile`, …). `code` and `exit_code` are fixed by class.
+    names of docs/reference.md (`holders`, `logFile`, …). `code` and `exit_code` are fixed by class.
     """
 
     code: ClassVar[str] = "internal"

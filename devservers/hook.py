@@ -9,23 +9,25 @@ import os
 import sys
 import time
 
-TYPE_CHECKING = False  # every import counts here; see receipt
+from devservers import kinds
+
+TYPE_CHECKING = False  # every import counts here; see githooks/warm_proof.py
 if TYPE_CHECKING:
     from pathlib import Path
 
     from devservers.config import Config
+    from devservers.kind import Kind
     from devservers.spec import ServerSpec
     from devservers.worktree import Worktree
 
+MORE = tuple(f"--{name}" for name in kinds.NAMES if name not in kinds.HOOKED)
 USAGE = (
-    "devservers-hook [--wait] [--nextjs] "
-    "post-checkout OLD NEW FLAG | post-merge [SQUASH] | ensure [inngest|nextjs]"
+    f"devservers-hook [--wait] {' '.join(f'[{flag}]' for flag in MORE)} "
+    f"post-checkout OLD NEW FLAG | post-merge [SQUASH] | ensure [{'|'.join(kinds.NAMES)}]"
 )
 EVENTS = {"post-checkout": (0, 3), "post-merge": (0, 1), "ensure": (0, 1)}  # how many words follow
 DETACHED = "--detached"  # waits, and tells the log: how a hook calls itself
-OPTIONS = frozenset({"--wait", "--nextjs", DETACHED})
-SERVERS = frozenset({"inngest", "nextjs"})
-PATIENCE = {"inngest": 60.0, "nextjs": 120.0}  # seconds, as for the tasks
+OPTIONS = frozenset({"--wait", *MORE, DETACHED})
 ONCE_IN = 3600.0  # seconds until the same is said again of a port that somebody else has
 FILES_ONLY = "0"  # post-checkout's flag: single files, not a branch (githooks(5))
 
@@ -60,7 +62,7 @@ def _run(words: list[str]) -> None:
     options = {word for word in words if word.startswith("--")}
     event, *rest = [word for word in words if word not in options] or [""]
     usable = options <= OPTIONS and len(rest) in EVENTS.get(event, ())
-    if not usable or (event == "ensure" and not SERVERS.issuperset(rest)):
+    if not usable or (event == "ensure" and not {*kinds.NAMES}.issuperset(rest)):
         say(f"unusable arguments: {' '.join(words) or 'none'}. Usage: {USAGE}")
         return
     # pre-commit hands git's arguments on in variables.
@@ -74,8 +76,8 @@ def _run(words: list[str]) -> None:
         return
     from devservers.githooks import warm_proof  # noqa: PLC0415 - not for a checkout of files
 
-    both = ("inngest", "nextjs") if "--nextjs" in options else ("inngest",)
-    for name in rest if event == "ensure" and rest else both:
+    asked = [name for name in kinds.NAMES if name in kinds.HOOKED or f"--{name}" in options]
+    for name in rest if event == "ensure" and rest else asked:
         if not warm_proof.is_good(folder, name):
             try:
                 _ensure(name, folder, options)
@@ -84,29 +86,27 @@ def _run(words: list[str]) -> None:
 
 
 def _ensure(name: str, folder: str, options: set[str]) -> None:
-    from devservers import config, inngest, nextjs, worktree  # noqa: PLC0415
+    from devservers import config, worktree  # noqa: PLC0415 - not for a warm call
     from devservers.githooks import warm_proof  # noqa: PLC0415
     from devservers.lifecycle import state, verdict  # noqa: PLC0415
 
     here = worktree.find()
-    rules = (config.__file__, inngest.__file__)  # another release may want something else
-    inputs = warm_proof.sign([*rules, *map(str, config.candidates(here.root, here.main))])
+    kind = kinds.kind(name)
+    inputs = warm_proof.sign(map(str, config.candidates(here.root, here.main)))
     settings = config.load(here.root, here.main)
-    if name == "inngest":
-        if not settings.inngest.enabled:
-            return
-        spec = inngest.spec(settings, here)
-    else:
-        spec = nextjs.spec(settings, here, claim=False)  # a port is claimed by who starts it
-    inputs += warm_proof.sign([str(spec.pid_file), str(state.record_file(spec.pid_file))])
-    record = verdict.glance(spec)
+    spec = kinds.declared(kind, settings, here)  # a port is claimed by who starts it
+    if not spec.enabled:
+        return
+    inputs += warm_proof.sign([str(spec.files.pid), str(state.record_file(spec.files.pid))])
+    inputs += warm_proof.sign(_rules(name))
+    record = verdict.quick_proof(spec)
     if record is not None:
         if here.git_dir and str(here.root) == folder:
             warm_proof.write(str(here.git_dir), folder, spec, record, inputs)
         return
     try:
         if options & {"--wait", DETACHED}:
-            _start(spec, settings, here)
+            _start(kind, spec, settings, here)
         else:
             _hand_over(spec, here)
     except Exception as error:
@@ -119,16 +119,26 @@ def _ensure(name: str, folder: str, options: set[str]) -> None:
             say(_in_one_line(error))
 
 
-def _start(spec: "ServerSpec", settings: "Config", here: "Worktree") -> None:
+def _rules(name: str) -> list[str]:
+    """Return the files that say what a server is to be: another release may want something else."""
+    own = (f"devservers.{room}" for room in (name, "config", "kinds", "spec"))
+    rooms = tuple(own)
+    loaded = ((module, sys.modules[module]) for module in sorted(sys.modules))
+    return [
+        str(found.__file__)
+        for module, found in loaded
+        if module in rooms or module.startswith(f"{rooms[0]}.")
+    ]
+
+
+def _start(kind: "Kind", spec: "ServerSpec", settings: "Config", here: "Worktree") -> None:
     """Ensure the server, and wait for it, if all that it executes was accepted."""
-    from devservers import nextjs  # noqa: PLC0415 - not for a warm call
     from devservers.lifecycle import server  # noqa: PLC0415 - not for a warm call
     from devservers.trust import gate  # noqa: PLC0415 - not for a warm call
 
     gate.require(spec)  # before anything is written; and once more right before it is executed
-    if spec.name == "nextjs":
-        spec = nextjs.spec(settings, here)
-    server.ensure(gate.by_hook(spec), timeout=PATIENCE[spec.name])
+    claimed = kinds.declared(kind, settings, here, claim=True)
+    server.ensure(gate.by_hook(claimed), timeout=kind.ready_timeout)
 
 
 def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
@@ -138,10 +148,10 @@ def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     from devservers.system import sockets, spawn  # noqa: PLC0415 - not if warm
     from devservers.trust import gate  # noqa: PLC0415 - not if warm
 
-    state.read_pid(spec.pid_file)  # raises where it can't be used, as what follows does
+    state.read_pid(spec.files.pid)  # raises where it can't be used, as what follows does
     doing = "is not running: it is being started"
-    if sockets.is_open(spec.port, spec.host):
-        doing = _look_at_holder(spec)
+    if spec.port is not None and sockets.is_open(spec.port, spec.host):
+        doing = _examine_holder(spec)
     if not doing:
         return
     gate.require(spec)
@@ -149,22 +159,22 @@ def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
     options = (*githooks_file.OPTIONS, *(("-B",) if sys.flags.dont_write_bytecode else ()))
     argv = (sys.executable, *options, "-c", githooks_file.PROGRAM, DETACHED, "ensure", spec.name)
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    spawn.let_go(spawn.spawn(argv, here.root, env, spec.log_file))
-    say(f"the {spec.title} {doing} in the background. Log: {spec.log_file}")
+    spawn.let_go(spawn.spawn(argv, here.root, env, spec.files.log))
+    say(f"the {spec.title} {doing} in the background. Log: {spec.files.log}")
 
 
-def _look_at_holder(spec: "ServerSpec") -> str:
+def _examine_holder(spec: "ServerSpec") -> str:
     """Return what is to be done about whoever has the port; empty if nothing can be. Says so."""
     from devservers.lifecycle import failures  # noqa: PLC0415 - only where the port is taken
-    from devservers.lifecycle.verdict import Verdict, look  # noqa: PLC0415
+    from devservers.lifecycle.verdict import Verdict, examine  # noqa: PLC0415
 
-    view = look(spec)
+    view = examine(spec)
     if view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT):
         raise failures.port_in_use(spec, view.port)
     if view.verdict is Verdict.UNRESPONSIVE:
         pid = view.record.process.pid if view.record else "unknown"
         say(
-            f"the {spec.title} (pid {pid}) runs, but does not answer on port {view.port}. Look at "
+            f"the {spec.title} (pid {pid}) runs, but does not answer{spec.where}. Look at "
             f"`inv {spec.name}.logs`; `inv {spec.name}.restart` replaces it."
         )
         return ""
@@ -196,7 +206,7 @@ def _was_said(stamp: "Path", what: str) -> bool:
 def _in_one_line(error: Exception) -> str:
     message = getattr(error, "message", None)  # a DevServerError; its class costs an import
     if message is None:
-        return f"{type(error).__name__}: {error} (a defect: `inv inngest.ensure` may tell more)"
+        return f"{type(error).__name__}: {error} (a defect: `inv dev.status` may tell more)"
     return f"{message.splitlines()[0]} {getattr(error, 'hint', None) or ''}"
 
 

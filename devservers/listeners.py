@@ -1,4 +1,4 @@
-"""Places: who listens on each port of this machine, and in which git worktree."""
+"""Listeners: who listens on each port of this machine, and in which git worktree."""
 
 from typing import NamedTuple
 
@@ -7,22 +7,22 @@ from devservers.system import process_info, sockets
 from devservers.worktree import Worktree
 
 
-class Place(NamedTuple):
+class PortHolder(NamedTuple):
     """Who listens on a port, and where."""
 
     port: int
     pid: int | None
-    here: Worktree | None
+    worktree: Worktree | None
 
 
-def listeners_by_port() -> dict[int, Place]:
+def listeners_by_port() -> dict[int, PortHolder]:
     """Return who listens on each port of this machine."""
-    found: dict[int, Place] = {}
+    found: dict[int, PortHolder] = {}
     trees: dict[int | None, Worktree | None] = {None: None}
     for socket in sockets.listening():
         if socket.pid is not None and socket.pid not in trees:
             trees[socket.pid] = worktree_of(socket.pid)
-        found.setdefault(socket.port, Place(socket.port, socket.pid, trees[socket.pid]))
+        found.setdefault(socket.port, PortHolder(socket.port, socket.pid, trees[socket.pid]))
     return found
 
 

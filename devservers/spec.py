@@ -10,6 +10,49 @@ MARKER = "DEVSERVERS_SERVER"
 HIGHEST_PORT = 65535
 
 
+class Files(NamedTuple):
+    """Where a server's state and output are."""
+
+    pid: Path
+    """The record and the lock lie beside it."""
+    log: Path
+    log_max_bytes: int = 10 * 1024 * 1024
+    """A log larger than this is rotated before a start; 0: never."""
+    log_key: str | None = None
+    """The key of the configuration that moves the log; None: it can't be moved."""
+    owned: bool = False
+    """The folder is ours, in git's own: it is made when it is needed."""
+
+
+class Http(NamedTuple):
+    """Ready once the listener is proved ours and answers over HTTP."""
+
+    path: str = "/"
+    worst: int = 499
+    """The highest status that counts as an answer."""
+    home: str | None = None
+    """Asked for instead of `path` where a person wants to know; None: `path`."""
+
+
+class Tcp(NamedTuple):
+    """Ready once the listener is proved ours."""
+
+
+class Log(NamedTuple):
+    """Ready once its output since this start has a line that the regular expression matches."""
+
+    pattern: str
+
+
+class Alive(NamedTuple):
+    """Ready once it has been there for so long."""
+
+    seconds: float
+
+
+Ready = Http | Tcp | Log | Alive
+
+
 class Recognised(NamedTuple):
     """What a server that we did not start says of itself: reason enough to adopt it."""
 
@@ -18,23 +61,15 @@ class Recognised(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What the status of one kind of server has beyond that of every server."""
+    """What one kind of server has to say beyond what every server has."""
 
     facts: Mapping[str, object]
-    """JSON-ready, under the contract's names."""
+    """Ready for JSON, under the names that docs/reference.md has."""
     urls: tuple[str, ...] | None = None
     """What the server says that it watches; None where it was not asked."""
     lines: tuple[str, ...] = ()
     """The same facts for people."""
     warnings: tuple[str, ...] = ()
-
-
-def _no_remedy(_words: str) -> str | None:
-    return None
-
-
-def _no_difference(_argv: tuple[str, ...]) -> tuple[str, ...]:
-    return ()
 
 
 class Reconciled(NamedTuple):
@@ -43,23 +78,6 @@ class Reconciled(NamedTuple):
     urls: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-def _recognise_none(_socket: Socket) -> Recognised | None:
-    return None
-
-
-def _nothing() -> Mapping[str, object]:
-    return {}
-
-
-def _describe_nothing(_port: int, _urls: tuple[str, ...], *, answers: bool) -> Description:
-    del answers
-    return Description({})
-
-
-def _reconcile_none(_port: int, urls: tuple[str, ...], _deadline: float) -> Reconciled:
-    return Reconciled(urls)
 
 
 class Describe(Protocol):
@@ -71,6 +89,59 @@ class Describe(Protocol):
         """Return what is known, with None for what is not."""
 
 
+def _describe_nothing(_port: int, _urls: tuple[str, ...], *, answers: bool) -> Description:
+    del answers
+    return Description({})
+
+
+def _reconcile_nothing(_port: int, urls: tuple[str, ...], _deadline: float) -> Reconciled:
+    return Reconciled(urls)
+
+
+class Behaviour(NamedTuple):
+    """What is peculiar to a kind of server while it runs."""
+
+    urls: tuple[str, ...] = ()
+    """What the server is told to watch."""
+    stand_in: bool = False
+    """The bundled imitation is asked for, not the real one."""
+    moves: bool = False
+    """It goes to another port when its own is taken, instead of failing. One that doesn't may
+    well listen on others: a debugger's, or those of the app itself."""
+    recognise: Callable[[Socket], Recognised | None] = lambda _socket: None
+    """Given a listening socket (its pid None where it can't be known): is that a server of this
+    kind, which somebody else started?"""
+    reconcile: Callable[[int, tuple[str, ...], float], Reconciled] = _reconcile_nothing
+    """Given the port and what the server watches: bring the running server in line with `urls`,
+    until a monotonic instant."""
+    describe: Describe = _describe_nothing
+    differences: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda _argv: ()
+    """Given a running server's argv: warnings of what only a restart would bring in line. Asks
+    nobody anything, since every ensure calls it."""
+
+
+class Words(NamedTuple):
+    """What messages about a server say besides its title."""
+
+    elsewhere: str = "set another port"
+    """How to have it use another port, in words that follow "Stop it, "."""
+    worth: str = "it may still be busy starting"
+    """Why one that doesn't answer is left alone."""
+    remedy: Callable[[str], str | None] = lambda _words: None
+    """What helps against a server's last words, if they are known ones."""
+
+
+class Brought(NamedTuple):
+    """What decides what a start executes or where it writes: what a hook is to be trusted with."""
+
+    keys: Callable[[], Mapping[str, object]] = dict
+    """What the configuration gives: keys with their values."""
+    executes: tuple[str, ...] = ()
+    """Patterns of files below the working directory that the program obeys without being told."""
+    writes: tuple[Path, ...] = ()
+    """What is written besides the pid file and the log."""
+
+
 class ServerSpec(NamedTuple):
     """A declared server: how to start it, how to tell that it runs, where its files are."""
 
@@ -78,69 +149,49 @@ class ServerSpec(NamedTuple):
     """Also the name of its tasks: `inv <name>.ensure`."""
     title: str
     """What people call it, in messages."""
-    port: int
+    port: int | None
+    """None: it has none, and is known by its record and its mark alone."""
     command: Callable[[], tuple[str, ...]]
     """Finds the argv; called only when a server is about to be started, so that stop and status
     work without the program. Raises CliNotFoundError."""
     cwd: Path
     env: Mapping[str, str]
     """The whole environment of the server, except for our marker."""
-    pid_file: Path
-    log_file: Path
-    log_max_bytes: int
-    """A log larger than this is rotated before a start; 0: never."""
+    files: Files
     worktree: Path
     branch: str | None
-    urls: tuple[str, ...] = ()
-    """What the server is told to watch."""
     host: str | None = None
     """The address it is told to listen on; None: every interface."""
-    health_path: str = "/health"
-    home_path: str = "/"
-    worst_status: int = 499
-    """The highest HTTP status that counts as an answer."""
-    stand_in: bool = False
+    ready: Ready = Tcp()
     enabled: bool = True
     """Whether this worktree's configuration wants it at all."""
-    remedy: Callable[[str], str | None] = _no_remedy
-    """What helps against a server's last words, if they are known ones."""
-    recognise: Callable[[Socket], Recognised | None] = _recognise_none
-    """Given a listening socket (its pid None where it can't be known): is that a server of this
-    kind, which somebody else started?"""
-    reconcile: Callable[[int, tuple[str, ...], float], Reconciled] = _reconcile_none
-    """Given the port and what the server watches: bring the running server in line with `urls`,
-    until a monotonic instant."""
-    describe: Describe = _describe_nothing
-    differences: Callable[[tuple[str, ...]], tuple[str, ...]] = _no_difference
-    """Given a running server's argv: warnings of what only a restart would bring in line. Asks
-    nobody anything, since every ensure calls it."""
-    warnings: tuple[str, ...] = ()
-    """What a caller should be told of the declaration itself, whatever runs."""
-    elsewhere: str = ""
-    """How to have it use another port, in words that follow "Stop it, "."""
-    worth: str = "it may still be busy starting"
-    """Why one that doesn't answer is left alone."""
-    moves: bool = False
-    """It goes to another port when its own is taken, instead of failing. One that doesn't may
-    well listen on others: a debugger's, or those of the app itself."""
     shared: bool = False
     """Every worktree uses the same one."""
-    decisive: Callable[[], Mapping[str, object]] = _nothing
-    """What the configuration gives that decides what a start executes, or where it writes: keys
-    with their values. With `executes` and `writes` it is what a hook needs to be trusted with."""
-    executes: tuple[str, ...] = ()
-    """Patterns of files below `cwd` that the program executes or obeys without being told."""
-    writes: tuple[Path, ...] = ()
-    """What is written besides the pid file and the log."""
+    warnings: tuple[str, ...] = ()
+    """What a caller should be told of the declaration itself, whatever runs."""
+    behaviour: Behaviour = Behaviour()
+    words: Words = Words()
+    brought: Brought = Brought()
 
     @property
     def marker(self) -> str:
         """The environment entry by which its processes are recognised, recorded or not."""
-        return f"{MARKER}={self.name}:{self.pid_file}"
+        return f"{MARKER}={self.name}:{self.files.pid}"
 
-    def url(self, port: int) -> str:
+    @property
+    def marked_env(self) -> dict[str, str]:
+        """The whole environment, with our marker."""
+        name, _, value = self.marker.partition("=")
+        return {**self.env, name: value}
+
+    @property
+    def where(self) -> str:
+        """Its port in a few words that follow its title: ` on port 5001`; empty without one."""
+        return "" if self.port is None else f" on port {self.port}"
+
+    def url(self, port: int | None) -> str | None:
         """Return the address that people and programs on this machine use for `port`."""
-        return url_of(self.host, port)
+        return None if port is None else url_of(self.host, port)
 
 
 def url_of(host: str | None, port: int) -> str:

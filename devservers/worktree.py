@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from devservers.errors import ConfigInvalidError, UsageError
+from devservers.system import git as git_program
 from devservers.system import ownership, untrusted_files
 
 if TYPE_CHECKING:
     import subprocess
 
-GIT_TIMEOUT = 5.0  # seconds, for questions that git answers at once
+STATE_FOLDERS = ("devservers", ".devservers")  # in git's folder; in a folder outside git
 
 
 class Worktree(NamedTuple):
@@ -39,12 +40,14 @@ class Worktree(NamedTuple):
     @property
     def state_dir(self) -> Path:
         """Where a server of this worktree keeps its files: git removes them with the worktree."""
-        return self.git_dir / "devservers" if self.git_dir else self.root / ".devservers"
+        inside, outside = STATE_FOLDERS
+        return self.git_dir / inside if self.git_dir else self.root / outside
 
     @property
     def shared_dir(self) -> Path:
         """Where all worktrees of the repository keep what they share."""
-        return self.common_dir / "devservers" if self.common_dir else self.root / ".devservers"
+        inside, outside = STATE_FOLDERS
+        return self.common_dir / inside if self.common_dir else self.root / outside
 
 
 def find(folder: Path | None = None) -> Worktree:
@@ -163,21 +166,11 @@ def git(folder: Path, *words: str) -> str:
 
 
 def _run(folder: Path, *words: str) -> "subprocess.CompletedProcess[bytes] | None":
-    """Run git in `folder`; None where there is none, or where it takes longer than GIT_TIMEOUT."""
+    """Run git in `folder`; None where there is none, or where it takes too long."""
     import subprocess  # noqa: PLC0415 - rarely needed
 
-    program = ownership.program("git") or "git"  # not one that lies in `folder` itself
-    env = clean_env(os.environ)  # in a hook, GIT_DIR names another worktree
     try:
-        return subprocess.run(  # noqa: S603 - words of our own
-            [program, *words],
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=GIT_TIMEOUT,
-        )
+        return git_program.run(folder, *words)
     except (OSError, subprocess.TimeoutExpired):
         return None
 

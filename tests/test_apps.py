@@ -8,7 +8,7 @@ import pytest
 
 from devservers import config, worktree
 from devservers.inngest import apps
-from devservers.listeners import Place
+from devservers.listeners import PortHolder
 from support import Ran, World, make_repository, quickly
 
 APP_KEYS = {
@@ -95,7 +95,7 @@ def test_sync_takes_the_port_of_the_pool_where_an_app_listens_on_several(running
     assert running.ok("sync", cwd=running.a)["port"] == running.apps[1]
     here = worktree.find(running.a)
     settings = config.load(here.root, here.main, {})
-    found = [Place(port, 77, here) for port in (running.port + 2, running.apps[1])]
+    found = [PortHolder(port, 77, here) for port in (running.port + 2, running.apps[1])]
     for places in (found, found[::-1]):  # as the kernel lists them
         by_port = {place.port: place for place in places}
         assert apps.own_port(settings, here, by_port) == running.apps[1]

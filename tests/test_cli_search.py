@@ -1,4 +1,4 @@
-"""Finding inngest-cli: the contract's order, each launcher's words, and what if there is none."""
+"""Finding inngest-cli: the order of docs/reference.md, each launcher's words, and none at all."""
 
 import json
 import shlex

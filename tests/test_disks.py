@@ -235,7 +235,7 @@ def test_a_receipt_is_not_written_into_what_is_there(
     precious.write_text("precious\n")
     here = worktree.find(running.main)
     spec = inngest.spec(config.load(here.root, here.main, {}), here)
-    found = state.read(spec.pid_file)
+    found = state.read(spec.files.pid)
     assert found
     place = here.state_dir / f"{spec.name}.receipt.{os.getpid()}"
     place.parent.mkdir(exist_ok=True)

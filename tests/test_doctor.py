@@ -54,6 +54,7 @@ def test_all_is_well(healthy: World) -> None:
     assert "1.45.1" in str(found["cli"]["detail"])
     assert str(healthy.config) in str(found["config"]["detail"])
     assert "inngest.port" in str(found["config"]["detail"])
+    assert str(found["package"]["detail"]).endswith(f" in {Path(devservers.__file__).parent}")
     well = all(check["ok"] for check in found.values())
     assert healthy.run("inngest.doctor").out.endswith("All is well.\n") is well
 

@@ -158,7 +158,8 @@ from devservers.system import sockets
 here = worktree.find()
 spec = inngest.spec(config.load(here.root, here.main), here)
 # As root first, to load what nobody may not read: interpreters often lie in a closed folder.
-server.ensure(spec._replace(pid_file=Path("root.pid")), timeout=5)
+files = spec.files._replace(pid=Path("root.pid"))
+server.ensure(spec._replace(files=files), timeout=5)
 status.status(spec)
 sockets.holders(1), sockets.owner(1), failures.port_in_use(spec, spec.port)
 try:

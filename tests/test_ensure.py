@@ -1,4 +1,4 @@
-"""ensure: every row of the design's decision table, and what success and failure leave."""
+"""ensure: each row of the table in docs/architecture.md, and what success and failure leave."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ KEYS = {
 }  # fmt: skip
 
 
-def test_starts_the_server_and_says_all_that_the_contract_promises(world: World) -> None:
+def test_starts_the_server_and_says_all_that_the_reference_promises(world: World) -> None:
     done = world.ok("ensure", cwd=world.a)
     assert done.keys() >= KEYS
     assert done["action"] == "started"

@@ -1,4 +1,4 @@
-"""Errors: each speaks a sentence, and its code and exit status are those of the contract."""
+"""Errors: each speaks a sentence, and its code and exit status are those that were promised."""
 
 import inspect
 import json
@@ -10,7 +10,7 @@ from devservers import errors
 from devservers.errors import DevServerError
 from devservers.rendering import servers
 
-CONTRACT = {
+PROMISED = {
     errors.ConfigInvalidError: ("config-invalid", 10),
     errors.CliNotFoundError: ("cli-not-found", 11),
     errors.PortInUseError: ("port-in-use", 12),
@@ -28,31 +28,31 @@ CONTRACT = {
 }
 
 
-def test_code_and_exit_status_are_those_of_the_contract() -> None:
-    assert {kind: (kind.code, kind.exit_code) for kind in CONTRACT} == CONTRACT
+def test_code_and_exit_status_are_those_promised() -> None:
+    assert {kind: (kind.code, kind.exit_code) for kind in PROMISED} == PROMISED
 
 
-def test_the_contract_knows_every_error() -> None:
+def test_every_error_has_a_promised_status() -> None:
     defined = {
         member
         for _, member in inspect.getmembers(errors, inspect.isclass)
         if issubclass(member, DevServerError)
     }
-    assert defined == set(CONTRACT)
+    assert defined == set(PROMISED)
 
 
 def test_no_two_failures_have_the_same_code() -> None:
-    codes = [code for code, _ in CONTRACT.values()]
+    codes = [code for code, _ in PROMISED.values()]
     assert len(set(codes)) == len(codes)
 
 
 def test_an_error_speaks_its_sentence() -> None:
-    for kind in CONTRACT:
+    for kind in PROMISED:
         assert str(kind("Port 8288 is held by pid 77.")) == "Port 8288 is held by pid 77."
 
 
 def test_an_error_with_a_hint_says_it_on_a_line_of_its_own() -> None:
-    for kind in CONTRACT:
+    for kind in PROMISED:
         error = kind("Port 8288 is held by pid 77.", hint="Stop it.")
         assert str(error) == "Port 8288 is held by pid 77.\nStop it."
         assert (error.message, error.hint) == ("Port 8288 is held by pid 77.", "Stop it.")
@@ -60,14 +60,14 @@ def test_an_error_with_a_hint_says_it_on_a_line_of_its_own() -> None:
 
 
 def test_an_error_is_caught_as_the_base_of_all() -> None:
-    for kind in CONTRACT:
+    for kind in PROMISED:
         with pytest.raises(DevServerError):
             raise kind("No.")
 
 
 def test_an_error_is_rendered_with_its_code_its_data_and_its_status() -> None:
     holders = [{"pid": 77}]
-    for kind, (code, exit_code) in CONTRACT.items():
+    for kind, (code, exit_code) in PROMISED.items():
         rendered = servers.failed(kind("No.", hint="Do.", details={"holders": holders}))
         assert json.loads(json.dumps(rendered.data)) == {
             "action": "error",

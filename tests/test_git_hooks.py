@@ -16,6 +16,7 @@ from devservers.errors import HooksUnusableError
 from devservers.githooks import file as githooks_file
 from devservers.githooks import install as githooks_install
 from devservers.githooks.file import BEGIN, END
+from devservers.system import git as git_program
 from hooking import detached, put_hook, run_git, settle
 from support import World, accepts, git, make_repository, until
 
@@ -437,9 +438,12 @@ def _devservers() -> Path:
     return Path(sys.executable).with_name("devservers")
 
 
-def test_without_git_it_says_so(world: World) -> None:
-    done = world.run("hooks.install", "--json", env={"PATH": "/nowhere"})
-    assert (done.code, "git can't be run" in done.error["message"]) == (20, True)
+def test_without_git_it_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = worktree.find(world.main)
+    monkeypatch.setattr(git_program, "program", lambda *_: None)
+    with pytest.raises(HooksUnusableError, match="git can't be run") as caught:
+        githooks_install.install(here, sys.executable)
+    assert caught.value.exit_code == 20
 
 
 OUR_LINES = "if true; then :\nfi\n"
@@ -485,7 +489,7 @@ def test_a_hook_whose_marks_are_damaged_is_left_alone_with_its_sentence(
 @pytest.mark.parametrize("damage", list(DAMAGES))
 def test_a_hook_that_is_damaged_after_the_look_is_left_alone_too(world: World, damage: str) -> None:
     file = put_hook(world.main / ".git" / "hooks" / "post-merge", f"{SH}{RECORD}")
-    hook = githooks_file.look(file.parent, "post-merge")
+    hook = githooks_file.read(file.parent, "post-merge")
     file.write_text(DAMAGES[damage][0])
     before = tree(file.parent)
     with pytest.raises(HooksUnusableError):

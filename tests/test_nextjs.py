@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from devservers import config, nextjs, worktree
-from devservers.config import NextjsConfig
+from devservers import worktree
 from devservers.errors import CliNotFoundError
 from devservers.lifecycle import state
 from devservers.nextjs import cli as nextjs_cli
+from devservers.nextjs.settings import Settings
 from devservers.system import process
 from next_support import FAKE_NEXT, NextWorld, next_world, wait_for_lock
 from support import INV, accepts, until
@@ -34,7 +34,7 @@ def place(tmp_path: Path) -> Iterator[NextWorld]:
         yield world
 
 
-def test_ensure_says_all_that_the_contract_promises(place: NextWorld) -> None:
+def test_ensure_says_all_that_the_reference_promises(place: NextWorld) -> None:
     done = place.call("nextjs.ensure", cwd=place.a)
     port = int(place.claim(place.a))
     assert done.keys() >= KEYS
@@ -359,9 +359,9 @@ def app(folder: Path, *files: str, version: str = "16.4.6", program: bool = True
     return folder
 
 
-def found(folder: Path, settings: NextjsConfig | None = None, path: str = "") -> tuple[str, ...]:
+def found(folder: Path, settings: Settings | None = None, path: str = "") -> tuple[str, ...]:
     here = worktree.Worktree(folder, folder)
-    return nextjs_cli.find_command(settings or NextjsConfig(), here, 5001, {"PATH": path})
+    return nextjs_cli.find_command(settings or Settings(), here, 5001, {"PATH": path})
 
 
 @pytest.mark.parametrize(
@@ -384,14 +384,14 @@ def test_the_bundler_is_chosen_as_the_installed_version_takes_it(
     flags: list[str],
 ) -> None:
     app(tmp_path, version=version)
-    words = found(tmp_path, NextjsConfig(turbopack=turbopack))
+    words = found(tmp_path, Settings(turbopack=turbopack))
     assert list(words) == [str(tmp_path / "node_modules/.bin/next"), "dev", "-p", "5001", *flags]
 
 
 def test_a_hostname_is_passed_on_only_if_it_is_set(tmp_path: Path) -> None:
     app(tmp_path)
     assert "-H" not in found(tmp_path)
-    words = found(tmp_path, NextjsConfig(hostname="0.0.0.0"))  # noqa: S104
+    words = found(tmp_path, Settings(hostname="0.0.0.0"))  # noqa: S104
     assert words[words.index("-H") + 1] == "0.0.0.0"  # noqa: S104
 
 
@@ -439,10 +439,10 @@ def test_a_folder_without_an_app_is_told_from_one_that_lacks_its_packages(tmp_pa
 
 def test_a_command_of_ones_own_has_port_and_host_filled_in(tmp_path: Path) -> None:
     command = ("sh", "-c", "serve {port} {hostname}", '{"a": 1}')
-    words = found(tmp_path, NextjsConfig(command=command), path=os.environ["PATH"])
+    words = found(tmp_path, Settings(command=command), path=os.environ["PATH"])
     assert words == ("sh", "-c", "serve 5001 localhost", '{"a": 1}')
     with pytest.raises(CliNotFoundError, match=r"nextjs\.command"):
-        found(tmp_path, NextjsConfig(command=("no-such-program",)))
+        found(tmp_path, Settings(command=("no-such-program",)))
 
 
 def test_a_missing_program_is_no_obstacle_to_status_and_stop(place: NextWorld) -> None:
@@ -462,11 +462,28 @@ def test_the_probe_is_one_that_compiles_nothing(tmp_path: Path, version: str, pa
 
 
 def test_a_question_writes_nothing(place: NextWorld) -> None:
-    here = worktree.find(place.a)
-    settings = config.load(here.root, here.main, {})
-    nextjs.spec(settings, here, env={}, claim=False)
+    place.call("nextjs.status", code=3, cwd=place.a)
+    place.call("nextjs.logs", cwd=place.a)
+    place.call("dev.status", cwd=place.a)
     assert not (place.a / ".dev-port").exists()
-    assert not here.state_dir.exists()
+    assert not place.pid_file_of(place.a).parent.exists()
+
+
+def test_a_log_that_cannot_be_written_is_named_with_what_helps(place: NextWorld) -> None:
+    log = place.pid_file_of(place.a).with_name("nextjs.log")
+    log.mkdir(parents=True)
+    error = place.refused("nextjs.ensure", code=17, cwd=place.a)
+    assert str(log) in error["message"]
+    assert error["hint"] == f"Move {log} away, or make its folder writable."
+
+
+def test_a_pid_file_that_is_a_link_is_named_with_what_helps(place: NextWorld) -> None:
+    pid_file = place.pid_file_of(place.a)
+    pid_file.parent.mkdir()
+    pid_file.symlink_to(place.a / "elsewhere")
+    error = place.refused("nextjs.ensure", code=17, cwd=place.a)
+    assert str(pid_file) in error["message"]
+    assert error["hint"] == f"Move {pid_file} away."
 
 
 def test_a_warm_ensure_asks_neither_psutil_nor_the_lock(place: NextWorld) -> None:

@@ -98,6 +98,12 @@ def test_the_stand_in_starts_from_an_installed_package(installed: Path, world: W
     assert world.run("inngest.stop", program=installed / "devservers").code == 0
 
 
+def test_doctor_finds_the_installed_package_in_its_place(installed: Path, world: World) -> None:
+    done = world.run("inngest.doctor", "--json", program=installed / "devservers", timeout=60)
+    (package,) = [check for check in done.json["checks"] if check["name"] == "package"]
+    assert package["ok"], package
+
+
 def test_the_version_is_that_of_the_distribution(installed: Path, world: World) -> None:
     done = world.run("--version", program=installed / "devservers")
     assert done.out == "devservers 0.1.0\n"

@@ -227,7 +227,7 @@ def test_where_the_whole_table_needs_root_each_process_is_asked(
     assert sockets.listeners(port_of(server)) == (expected,)
 
 
-def test_a_holder_is_described_as_in_the_contract(tmp_path: Path) -> None:
+def test_a_holder_is_described_as_in_the_reference(tmp_path: Path) -> None:
     argv = [sys.executable, "-I", "-S", "-c", "import sys; print(flush=True); sys.stdin.read()"]
     child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path)
     with child:

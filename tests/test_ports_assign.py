@@ -24,7 +24,7 @@ def assigned(world: NextWorld, folder: Path, **env: str) -> int:
     return port
 
 
-def test_says_all_that_the_contract_promises(place: NextWorld) -> None:
+def test_says_all_that_the_reference_promises(place: NextWorld) -> None:
     done = place.call("ports.assign", cwd=place.a)
     port = done["port"]
     assert port in place.pool
@@ -80,7 +80,7 @@ def test_an_empty_variable_is_not_set(place: NextWorld) -> None:
 
 def test_the_port_of_inngest_is_refused_where_there_is_one(place: NextWorld) -> None:
     error = place.refused("ports.assign", code=1, env={"PORT": str(place.port)})
-    assert "Inngest" in error["message"]
+    assert "inngest.port" in error["message"]
     place.behave(enabled=False)
     assert assigned(place, place.main, PORT=str(place.port)) == place.port
 

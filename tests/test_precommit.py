@@ -41,7 +41,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def team(world: World, source: Path, store: Path) -> World:
-    """A world whose repository has the four lines of the README, and pre-commit installed."""
+    """A world with the lines of docs/hooks-and-ci.md, and pre-commit installed."""
     text = (
         "default_install_hook_types: [post-checkout, post-merge]\n"
         f"repos:\n  - repo: {source}\n    rev: v1\n    hooks:\n      - id: inngest-ensure\n"

@@ -1,314 +1,191 @@
-"""Readiness: one HTTP question to all sorts of servers, and waiting with a deadline."""
+"""Servers that are told up by other things than HTTP: their output, a listener, that they live."""
 
-import contextlib
-import socket
+import os
+import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from devservers.system import polling
-from devservers.system.http_status import http_status
+from devservers.errors import NotReadyError, ServerExitedError
+from devservers.lifecycle import server, state, status
+from devservers.spec import Alive, Files, Log, Ready, ServerSpec, Tcp
+from support import PATIENCE, World, until
 
-Act = Callable[[socket.socket, threading.Event], None]
-Serve = Callable[[Act], int]
+STAYS = "import time\nwhile True: time.sleep(0.05)\n"
+FORKS = f"import os\npids = [os.fork() for _ in range(2)]\n{STAYS}"
+
+
+class Workshop:
+    """One declared server without a port, unless it is given one."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.folder = world.folder / "devservers"
+        world.processes.marks.append(("DEVSERVERS_SERVER", f"worker:{self.folder / 'worker.pid'}"))
+
+    def spec(self, ready: Ready, code: str = STAYS, port: int | None = None) -> ServerSpec:
+        return ServerSpec(
+            name="worker",
+            title="worker",
+            port=port,
+            command=lambda: (sys.executable, "-u", "-c", code),
+            cwd=self.world.folder,
+            env=dict(os.environ),
+            files=Files(self.folder / "worker.pid", self.folder / "worker.log", owned=True),
+            worktree=self.world.folder,
+            branch=None,
+            ready=ready,
+        )
+
+    def members(self) -> list[int]:
+        name, _, value = self.spec(Alive(0)).marker.partition("=")
+        return [process.pid for process in self.world.processes.carrying(name, value)]
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Serve one connection with `act`, which gets the connection and an event set at the end."""
-    over = threading.Event()
-    opened: list[socket.socket] = []
-    threads: list[threading.Thread] = []
-
-    def begin(act: Act) -> int:
-        listener = socket.create_server(("127.0.0.1", 0))
-        listener.settimeout(10)
-        opened.append(listener)
-
-        def run() -> None:
-            with contextlib.suppress(OSError):
-                connection, _ = listener.accept()
-                with connection:
-                    connection.settimeout(10)
-                    act(connection, over)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        threads.append(thread)
-        port: int = listener.getsockname()[1]
-        return port
-
-    yield begin
-    over.set()
-    for listener in opened:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # wakes an accept that nobody came to
-        listener.close()
-    for thread in threads:
-        thread.join(10)
-        assert not thread.is_alive()
+def shop(world: World) -> Iterator[Workshop]:
+    made = Workshop(world)
+    yield made
+    server.stop(made.spec(Alive(0)))
+    assert made.members() == []
 
 
-def replies(answer: bytes) -> Act:
-    def act(connection: socket.socket, _: threading.Event) -> None:
-        connection.recv(4096)
-        connection.sendall(answer)
-
-    return act
+def says(*pieces: str) -> str:
+    """Return a program that writes the pieces one after another, and stays."""
+    out = f"import sys, time\nfor piece in {pieces!r}:\n"
+    return f"{out}    sys.stdout.write(piece); sys.stdout.flush(); time.sleep(0.1)\n{STAYS}"
 
 
-def drips(answer: bytes, pause: float) -> Act:
-    def act(connection: socket.socket, over: threading.Event) -> None:
-        connection.recv(4096)
-        for byte in answer:
-            connection.sendall(bytes([byte]))
-            if over.wait(pause):
-                return
-
-    return act
-
-
-def hangs(connection: socket.socket, over: threading.Event) -> None:
-    connection.recv(4096)
-    over.wait(10)
-
-
-def hangs_after(answer: bytes) -> Act:
-    def act(connection: socket.socket, over: threading.Event) -> None:
-        replies(answer)(connection, over)
-        over.wait(10)
-
-    return act
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"),
-    [
-        (b"HTTP/1.1 200 OK\r\n\r\n", 200),
-        (b"HTTP/1.0 200 OK\r\n\r\n", 200),
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", 404),
-        (b"HTTP/1.1 500 Internal Server Error\r\n\r\n", 500),
-        (b"HTTP/1.1 302 \r\n\r\n", 302),
-        (b"HTTP/1.1 200\r\n\r\n", 200),
-        (b"HTTP/1.1 200", 200),
-        (b"HTTP/1.1 204 No Content\r\n" + b"X: y\r\n" * 10_000, 204),
-    ],
-    ids=[
-        "1.1",
-        "1.0",
-        "not found",
-        "server error",
-        "empty reason",
-        "no reason",
-        "closed after the status",
-        "many headers",
-    ],
-)
-def test_the_status_is_the_one_that_was_answered(serve: Serve, answer: bytes, status: int) -> None:
-    assert http_status("127.0.0.1", serve(replies(answer)), "/health", 5) == status
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"\r\n\r\n",
-        b"HTTP/1.1",
-        b"HTTP/1.1 ",
-        b"HTTP/1.1 2",
-        b"HTTP/1.1 20",
-        b"HTTP/1.1 20 OK\r\n\r\n",
-        b"HTTP/1.1 2000 OK\r\n\r\n",
-        b"HTTP/1.1 OK 200\r\n\r\n",
-        b"HTTP/1.1 000 Nothing\r\n\r\n",
-        b"HTTP/1.1 -20 Nothing\r\n\r\n",
-        b"ICY 200 OK\r\n\r\n",
-        b"220 mail.example.org ESMTP 200\r\n",
-        b"\x15\x03\x01\x00\x02\x02\x16",
-        b"\0" * 10_000,
-        b"x" * 1_000_000,
-    ],
-    ids=lambda answer: repr(answer[:20])[2:-1] or "nothing",
-)
-def test_what_is_no_http_status_is_no_answer(serve: Serve, answer: bytes) -> None:
-    assert http_status("127.0.0.1", serve(replies(answer)), "/health", 5) is None
-
-
-def test_a_status_is_known_before_the_body_has_come(serve: Serve) -> None:
+def test_one_that_is_to_live_counts_as_up_after_so_long_and_not_before(shop: Workshop) -> None:
     begun = time.monotonic()
-    port = serve(hangs_after(b"HTTP/1.1 200 OK\r\n"))
-    assert http_status("127.0.0.1", port, "/", 5) == 200
-    assert time.monotonic() - begun < 2
+    done = server.ensure(shop.spec(Alive(0.6)), timeout=PATIENCE)
+    assert time.monotonic() - begun >= 0.6
+    assert (done.action, done.port, done.url, done.listener_pid) == ("started", None, None, None)
+    assert done.pid in shop.members()
 
 
-def test_a_status_that_comes_in_pieces_is_put_together(serve: Serve) -> None:
-    port = serve(drips(b"HTTP/1.1 418 Teapot\r\n", 0.001))
-    assert http_status("127.0.0.1", port, "/", 5) == 418
+def test_one_that_ends_before_its_time_is_up_has_failed_and_leaves_nothing(shop: Workshop) -> None:
+    spec = shop.spec(Alive(5), "print('no luck'); raise SystemExit(3)")
+    with pytest.raises(ServerExitedError, match="exit status 3") as caught:
+        server.ensure(spec, timeout=PATIENCE)
+    assert "no luck" in str(caught.value.lines)
+    assert not state.exists(spec.files.pid)
 
 
 @pytest.mark.parametrize(
-    "act",
+    "pieces",
     [
-        pytest.param(hangs, id="hangs"),
-        pytest.param(hangs_after(b"HTTP/1.1 2"), id="hangs in the status"),
-        pytest.param(drips(b"HTTP/1.1 200 OK\r\n", 0.1), id="drips the protocol"),
-        pytest.param(drips(b"H" * 1000, 0.005), id="drips quickly"),
+        ("Ready!\n",),
+        ("Re", "ad", "y!"),
+        ("\x1b[32mRe", "ady\x1b[0m!\n"),
+        ("x" * 70_000, "\nReady!\n"),
     ],
+    ids=["a line", "in pieces", "in colours", "after much else"],
 )
-def test_the_time_limit_bounds_the_whole_exchange(serve: Serve, act: Act) -> None:
-    begun = time.monotonic()
-    assert http_status("127.0.0.1", serve(act), "/", 0.3) is None
-    assert 0.25 <= time.monotonic() - begun < 1.2
-
-
-def test_half_a_status_is_no_answer_when_time_is_up(serve: Serve) -> None:
-    def act(connection: socket.socket, over: threading.Event) -> None:
-        connection.recv(4096)
-        connection.sendall(b"HTTP/1.1 2")  # and then a byte whenever the asker looks again
-        while not over.wait(0.01):
-            connection.sendall(b"0")
-
-    status = http_status("127.0.0.1", serve(act), "/", 0.25)
-    assert status is None
-
-
-@pytest.mark.parametrize("timeout", [0, -1, 0.0])
-def test_without_time_nothing_is_asked(serve: Serve, timeout: float) -> None:
-    asked = threading.Event()
-
-    def act(_: socket.socket, __: threading.Event) -> None:
-        asked.set()
-
-    assert http_status("127.0.0.1", serve(act), "/", timeout) is None
-    assert not asked.wait(0.05)
-
-
-def test_nobody_listening_is_no_answer() -> None:
-    with socket.socket() as bound:  # bound, and so nobody else's, but not listening
-        bound.bind(("127.0.0.1", 0))
-        begun = time.monotonic()
-        assert http_status("127.0.0.1", bound.getsockname()[1], "/", 5) is None
-        assert time.monotonic() - begun < 2
-
-
-def test_a_listener_that_never_accepts_is_no_answer() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        begun = time.monotonic()
-        assert http_status("127.0.0.1", listener.getsockname()[1], "/", 0.3) is None
-        assert time.monotonic() - begun < 1.2
-
-
-def test_a_connection_that_is_reset_is_no_answer(serve: Serve) -> None:
-    def act(connection: socket.socket, _: threading.Event) -> None:
-        connection.recv(1)  # closing with data unread resets the connection
-
-    assert http_status("127.0.0.1", serve(act), "/", 5) is None
-
-
-def test_the_request_is_one_that_any_server_understands(serve: Serve) -> None:
-    heard: list[bytes] = []
-
-    def act(connection: socket.socket, _: threading.Event) -> None:
-        heard.append(connection.recv(4096))
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-
-    port = serve(act)
-    assert http_status("127.0.0.1", port, "/api?x=1", 5) == 200
-    line, *headers = heard[0].decode().split("\r\n")
-    assert line == "GET /api?x=1 HTTP/1.1"
-    assert f"Host: localhost:{port}" in headers
-    assert "Connection: close" in headers
-    assert headers[-2:] == ["", ""]
-
-
-def test_a_proxy_in_the_environment_is_not_asked(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
+def test_one_that_is_to_say_so_counts_as_up_once_it_did(
+    shop: Workshop, pieces: tuple[str, ...]
 ) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert http_status("127.0.0.1", serve(replies(b"HTTP/1.1 200 OK\r\n\r\n")), "/", 5) == 200
+    done = server.ensure(shop.spec(Log("^Ready!$|Ready!"), says(*pieces)), timeout=PATIENCE)
+    assert done.action == "started"
+    assert server.ensure(shop.spec(Log("Ready!"))).action == "already-running"
 
 
-def wait(attempt: Callable[[], object], seconds: float, **more: object) -> object:
-    deadline = time.monotonic() + seconds
-    return polling.wait(attempt, deadline=deadline, what=lambda: "it", **more)  # type: ignore[arg-type]
+def test_what_an_earlier_run_said_does_not_count(shop: Workshop) -> None:
+    server.ensure(shop.spec(Log("Ready!"), says("Ready!\n")), timeout=PATIENCE)
+    server.stop(shop.spec(Log("Ready!")))
+    with pytest.raises(NotReadyError, match="was not up within"):
+        server.ensure(shop.spec(Log("Ready!"), STAYS), timeout=1)
+    assert shop.members() == []
 
 
-def test_wait_returns_what_the_attempt_found() -> None:
-    found = iter([None, None, "found"])
-    assert wait(lambda: next(found), 10) == "found"
-
-
-@pytest.mark.parametrize("value", [0, "", False, ()], ids=repr)
-def test_only_none_means_not_yet(value: object) -> None:
-    assert wait(lambda: value, 10) == value
-
-
-def test_wait_gives_up_at_its_deadline() -> None:
-    begun = time.monotonic()
-    assert wait(lambda: None, 0.2) is None
-    assert 0.2 <= time.monotonic() - begun < 1
-
-
-@pytest.mark.parametrize("seconds", [0, -5])
-def test_there_is_one_attempt_even_if_time_is_up(seconds: float) -> None:
-    attempts: list[int] = []
-    assert wait(lambda: attempts.append(1), seconds) is None
-    assert attempts == [1]
-
-
-def test_an_attempt_that_succeeds_at_the_very_end_counts() -> None:
-    def late() -> str:
-        time.sleep(0.1)  # longer than there is time
-        return "late"
-
-    assert wait(late, 0.05) == "late"
-
-
-def test_an_attempt_that_raises_ends_the_wait() -> None:
-    def fail() -> None:
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        wait(fail, 10)
-
-
-def test_people_are_told_after_two_seconds_and_then_every_ten(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = 1000.0
-
-    def sleep(seconds: float) -> None:
-        nonlocal clock
-        clock += seconds
-
-    monkeypatch.setattr(polling.time, "monotonic", lambda: clock)
-    monkeypatch.setattr(polling.time, "sleep", sleep)
-    told: list[tuple[float, str]] = []
-    found = polling.wait(
-        lambda: None,
-        deadline=1025.0,
-        what=lambda: "the server on port 8288",
-        notify=lambda text: told.append((round(clock - 1000), text)),
-    )
-    assert found is None
-    assert told == [
-        (2, "Waiting for the server on port 8288, 2 s of 25 s …"),
-        (12, "Waiting for the server on port 8288, 12 s of 25 s …"),
-        (22, "Waiting for the server on port 8288, 22 s of 25 s …"),
+def test_it_is_one_however_many_ask(shop: Workshop) -> None:
+    spec = shop.spec(Log("Ready!"), says("...", "Ready!\n"))
+    pids: list[int | None] = []
+    calls = [
+        threading.Thread(target=lambda: pids.append(server.ensure(spec, timeout=PATIENCE).pid))
+        for _ in range(6)
     ]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join()
+    assert len(pids) == 6
+    assert set(pids) == set(shop.members())
 
 
-def test_people_are_told_nothing_about_a_short_wait() -> None:
-    told: list[str] = []
-    found = iter([None, None, "found"])
-    assert wait(lambda: next(found), 10, notify=told.append) == "found"
-    assert told == []
+def test_it_is_stopped_with_all_that_it_forked(shop: Workshop) -> None:
+    spec = shop.spec(Alive(0.2), FORKS)
+    server.ensure(spec, timeout=PATIENCE)
+    members = until(lambda: len(shop.members()) >= 4 and shop.members())
+    done = server.stop(spec)
+    assert (done.action, done.port, done.port_free) == ("stopped", None, None)
+    assert set(done.pids_killed) == set(members or ())
+    assert server.stop(spec).action == "not-running"
 
 
-def test_the_wait_polls_in_tens_of_milliseconds() -> None:
-    attempts: list[int] = []
-    wait(lambda: attempts.append(1), 0.5)
-    assert 5 <= len(attempts) <= 51
+def test_a_status_says_what_is_true_of_it(shop: Workshop) -> None:
+    spec = shop.spec(Alive(0.1))
+    assert status.status(spec).state == "stopped"
+    done = server.ensure(spec, timeout=PATIENCE)
+    now = status.status(spec)
+    assert (now.state, now.pid, now.port, now.url) == ("running", done.pid, None, None)
+    os.kill(done.pid or 0, signal.SIGKILL)
+    until(lambda: not shop.members())
+    assert status.status(spec).state == "stale"
+
+
+def test_one_whose_starter_died_counts_as_up_only_when_it_is(shop: Workshop) -> None:
+    spec = shop.spec(Log("Ready!"), STAYS)
+    server.ensure(spec, wait=False)
+    assert status.status(spec).state == "starting"
+    with pytest.raises(NotReadyError, match="left alone"):
+        server.ensure(spec, timeout=0.5)
+    with spec.files.log.open("a") as log:
+        log.write("Ready!\n")
+    assert server.ensure(spec, timeout=PATIENCE).action == "already-running"
+
+
+def test_one_whose_record_is_lost_is_taken_over_if_its_state_can_be_told(shop: Workshop) -> None:
+    spec = shop.spec(Alive(0.1))
+    first = server.ensure(spec, timeout=PATIENCE)
+    state.record_file(spec.files.pid).unlink()
+    spec.files.pid.unlink()
+    again = server.ensure(spec, timeout=PATIENCE)
+    assert (again.action, again.pid) == ("already-running", first.pid)
+    assert again.log_file == str(spec.files.log)
+
+
+def test_one_whose_record_is_lost_is_replaced_where_its_output_had_to_tell(shop: Workshop) -> None:
+    spec = shop.spec(Log("Ready!"), says("Ready!\n"))
+    first = server.ensure(spec, timeout=PATIENCE)
+    state.record_file(spec.files.pid).unlink()
+    again = server.ensure(spec, timeout=PATIENCE)
+    assert again.action == "started"
+    assert first.pid in again.pids_killed
+
+
+def test_a_listener_alone_counts_where_tcp_is_asked_for(shop: Workshop) -> None:
+    port = shop.world.port
+    silent = f"import socket\nsocket.create_server(('127.0.0.1', {port}))\n{STAYS}".replace(
+        "socket.create_server", "kept = socket.create_server"
+    )
+    done = server.ensure(shop.spec(Tcp(), silent, port), timeout=PATIENCE)
+    assert (done.action, done.listener_pid) == ("started", done.pid)
+    assert server.ensure(shop.spec(Tcp(), silent, port)).action == "already-running"
+    assert server.stop(shop.spec(Tcp(), silent, port)).port_free is True
+
+
+def test_a_port_and_a_line_are_both_waited_for(shop: Workshop) -> None:
+    port = shop.world.port
+    late = (
+        f"import socket, time\nkept = socket.create_server(('127.0.0.1', {port}))\n"
+        f"time.sleep(0.6)\nprint('Ready!')\n{STAYS}"
+    )
+    begun = time.monotonic()
+    done = server.ensure(shop.spec(Log("Ready!"), late, port), timeout=PATIENCE)
+    assert time.monotonic() - begun >= 0.6
+    assert done.listener_pid == done.pid
+    server.stop(shop.spec(Log("Ready!"), late, port))

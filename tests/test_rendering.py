@@ -1,4 +1,4 @@
-"""Rendering: the JSON has the contract's keys, and the lines say what people need next."""
+"""Rendering: the JSON has its promised keys, and the lines say what people need next."""
 
 import json
 import time
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from devservers import inngest
 from devservers.inngest.apps import App, Synced
 from devservers.inngest.doctor import Check
 from devservers.lifecycle.result import Ensured, LogFile, Status, Stopped
@@ -14,7 +15,7 @@ from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
 from devservers.system import clock
 
-# The keys of the contract's examples. Fields may be added, never renamed or removed.
+# The keys that were promised first. Fields may be added, never renamed or removed.
 ENSURE = {
     *("action", "port", "url", "pid", "logFile", "watching", "listenerPid", "adopted"),
     *("standIn", "command", "worktree", "added", "warnings"),
@@ -91,11 +92,11 @@ STATES = ["running", "starting", "unresponsive", "stopped", "stale", "foreign", 
 
 
 def status(result: Status, *, watches: bool = True) -> Rendered:
-    return servers.status(result, TITLE, "inngest", watches=watches)
+    return servers.status(result, inngest.KIND._replace(watches=watches))
 
 
 def ensured(result: Ensured, *, watches: bool = True) -> Rendered:
-    return servers.ensured(result, TITLE, "inngest", watches=watches)
+    return servers.ensured(result, inngest.KIND._replace(watches=watches))
 
 
 def parsed(rendered: Rendered) -> dict[str, object]:
@@ -109,7 +110,7 @@ def said(lines: Iterable[str]) -> str:
 
 
 @pytest.mark.parametrize("action", ["started", "already-running", "starting"])
-def test_ensure_has_the_keys_of_the_contract(action: str) -> None:
+def test_ensure_has_the_keys_of_the_reference(action: str) -> None:
     assert set(ensured(ENSURED._replace(action=action)).data) == ENSURE | ADDED_TO_ENSURE
 
 
@@ -128,7 +129,7 @@ def test_a_start_by_force_tells_whom_it_ended() -> None:
     assert rendered.warnings == ("Terminated pid 77.",)
 
 
-def test_ensure_answers_with_the_values_of_the_contract() -> None:
+def test_ensure_answers_with_the_values_of_the_reference() -> None:
     added = ENSURED._replace(added=URLS[1:], warnings=("w",))
     assert parsed(ensured(added)) == {
         "action": "started",
@@ -219,9 +220,9 @@ def test_what_was_added_just_now_is_told() -> None:
     assert "added to it just now: 5002" in text
 
 
-def test_stop_answers_with_the_values_of_the_contract() -> None:
-    assert set(servers.stopped(STOPPED, TITLE).data) == STOP | ADDED_TO_STOP
-    assert parsed(servers.stopped(STOPPED, TITLE)) == {
+def test_stop_answers_with_the_values_of_the_reference() -> None:
+    assert set(servers.stopped(STOPPED, inngest.KIND).data) == STOP | ADDED_TO_STOP
+    assert parsed(servers.stopped(STOPPED, inngest.KIND)) == {
         "action": "stopped",
         "port": 8288,
         "pidsKilled": [4242, 4244],
@@ -234,17 +235,17 @@ def test_stop_answers_with_the_values_of_the_contract() -> None:
 
 
 def test_stop_tells_people_whom_it_ended_and_of_the_port() -> None:
-    assert servers.stopped(STOPPED, TITLE).lines == (
+    assert servers.stopped(STOPPED, inngest.KIND).lines == (
         f"{TITLE} stopped: pid 4242, 4244; port 8288 is free",
     )
-    forced = servers.stopped(STOPPED._replace(forced=True), TITLE)
+    forced = servers.stopped(STOPPED._replace(forced=True), inngest.KIND)
     assert "SIGKILL was needed" in said(forced.lines)
 
 
 def test_a_port_that_something_else_holds_is_no_failure_of_stop() -> None:
     rendered = servers.stopped(
         Stopped("not-running", 8288, (), False, False, (HELD,), ("Port 8288 is not free.",)),  # noqa: FBT003
-        TITLE,
+        inngest.KIND,
     )
     assert rendered.exit_code == 0
     assert rendered.lines == (f"{TITLE} is not running; port 8288 is not free",)
@@ -257,7 +258,7 @@ def test_a_port_that_something_else_holds_is_no_failure_of_stop() -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_status_has_every_key_of_the_contract_in_every_state(state: str) -> None:
+def test_status_has_every_key_of_the_reference_in_every_state(state: str) -> None:
     for base in (STATE, NOT_RUNNING):
         data = parsed(status(base._replace(state=state)))
         assert set(data) == STATUS | ADDED_TO_STATUS
@@ -285,7 +286,7 @@ def test_the_state_decides_running_responsive_and_exit_status(
     assert rendered.exit_code == exit_code
 
 
-def test_status_answers_with_the_values_of_the_contract() -> None:
+def test_status_answers_with_the_values_of_the_reference() -> None:
     data = parsed(status(STATE))
     up = data.pop("uptimeSeconds")
     assert isinstance(up, float)
@@ -372,12 +373,12 @@ def test_where_it_is_disabled_people_are_told_by_what_and_not_to_start_it() -> N
 def test_people_are_told_who_else_holds_the_port() -> None:
     foreign = NOT_RUNNING._replace(state="foreign", holders=(HELD, UNKNOWN_HOLDER))
     text = said(status(foreign).lines)
-    assert "held by python3 (pid 77)" in text
-    assert "another user" in text
+    assert "held by python3 (pid 77, user ann, in /," in text
+    assert "held by a process that can't be seen from here" in text
     assert "None" not in text
 
 
-def test_logs_answers_with_the_values_of_the_contract() -> None:
+def test_logs_answers_with_the_values_of_the_reference() -> None:
     found = LogFile("/repo/inngest-system.log", exists=True, size=1048576)
     assert set(servers.logs(found).data) == LOGS
     assert parsed(servers.logs(found)) == {
@@ -408,7 +409,7 @@ def test_the_log_of_an_adopted_server_is_unknown() -> None:
 
 
 def test_disabled_is_no_failure() -> None:
-    rendered = servers.disabled(8288, TITLE, url="http://localhost:8288")
+    rendered = servers.disabled(inngest.KIND, 8288, url="http://localhost:8288")
     assert rendered.exit_code == 0
     data = parsed(rendered)
     assert (data["action"], data["port"], data["warnings"]) == ("disabled", 8288, [])
@@ -437,7 +438,7 @@ SHADOWED = SERVED._replace(
 )
 
 
-def test_apps_answers_with_the_values_of_the_contract() -> None:
+def test_apps_answers_with_the_values_of_the_reference() -> None:
     assert parsed(rendering_inngest.apps([SERVED], "/repo")) == {
         "apps": [
             {
@@ -495,7 +496,7 @@ def test_an_app_that_fails_says_why() -> None:
     ],
     ids=["replaced", "new", "already"],
 )
-def test_sync_answers_with_the_keys_of_the_contract_and_says_what_changed(
+def test_sync_answers_with_the_keys_of_the_reference_and_says_what_changed(
     action: str, replaced: int | None, words: str
 ) -> None:
     rendered = rendering_inngest.synced(
@@ -508,7 +509,7 @@ def test_sync_answers_with_the_keys_of_the_contract_and_says_what_changed(
     assert rendered.exit_code == 0
 
 
-def test_doctor_answers_with_the_values_of_the_contract() -> None:
+def test_doctor_answers_with_the_values_of_the_reference() -> None:
     checks = [Check("cli", ok=True, detail="found"), Check("port", ok=False, detail="d", fix="f")]
     rendered = rendering_inngest.doctor(checks)
     assert parsed(rendered) == {

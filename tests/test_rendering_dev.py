@@ -1,12 +1,12 @@
-"""Rendering of ports.* and dev.prune: the contract's keys, and nothing unknown shown to people."""
+"""Rendering of ports.* and dev.prune: the promised keys, and nothing unknown shown to people."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from devservers.nextjs.port_assignment import Assigned
-from devservers.nextjs.port_pool import Entry
+from devservers.ports.assignment import Assigned
+from devservers.ports.pool import Entry
 from devservers.rendering import ports as rendering_ports
 from devservers.rendering import worktrees as rendering_worktrees
 from devservers.rendering.servers import Rendered
@@ -35,7 +35,7 @@ def said(rendered: Rendered) -> str:
     return "\n".join(rendered.lines)
 
 
-def test_assign_answers_with_the_values_of_the_contract() -> None:
+def test_assign_answers_with_the_values_of_the_reference() -> None:
     assert parsed(rendering_ports.assigned(ASSIGNED)) == {
         "port": 5002,
         "method": "cached",
@@ -60,7 +60,7 @@ def test_people_whose_port_is_taken_are_told_how_to_learn_by_whom() -> None:
     assert "`inv ports.who --port=5002`" in text
 
 
-def test_list_answers_with_the_values_of_the_contract() -> None:
+def test_list_answers_with_the_values_of_the_reference() -> None:
     rendered = rendering_ports.port_list([OURS, FREE], "/repo/wt-a")
     assert parsed(rendered) == {
         "ports": [
@@ -89,7 +89,7 @@ def test_list_answers_with_the_values_of_the_contract() -> None:
     assert "None" not in text
 
 
-def test_who_answers_with_the_values_of_the_contract() -> None:
+def test_who_answers_with_the_values_of_the_reference() -> None:
     rendered = rendering_ports.holders(5002, [HOLDER])
     assert parsed(rendered) == {"port": 5002, "holders": [HOLDER]}
     assert rendered.lines == (
@@ -117,7 +117,7 @@ def test_a_port_without_a_holder_is_said_to_have_none() -> None:
 @pytest.mark.parametrize(
     ("dry_run", "words"), [(True, "would remove claim"), (False, "removed claim")]
 )
-def test_prune_answers_with_the_values_of_the_contract(words: str, *, dry_run: bool) -> None:
+def test_prune_answers_with_the_values_of_the_reference(words: str, *, dry_run: bool) -> None:
     gone = Finding("claim", "port 5002", "its worktree is gone", files=(Path("/x"),))
     rendered = rendering_worktrees.pruned(Pruned((gone,), dry_run))
     assert parsed(rendered) == {

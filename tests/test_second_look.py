@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from devservers import config, inngest, worktree
-from devservers.lifecycle import failures, launch, verdict
+from devservers.lifecycle import failures, observation, readiness, verdict
 from devservers.lifecycle.record import ServerRecord
 from devservers.lifecycle.verdict import Verdict
 from devservers.spec import ServerSpec
@@ -50,7 +50,7 @@ def test_a_listener_that_is_gone_at_the_second_look_is_no_stranger(
     stranger = Socket(1, "127.0.0.1", world.port, 3)
     answers(monkeypatch, "is_open", 1, 0)
     answers(monkeypatch, "listeners", (stranger,), ())
-    assert verdict.look(spec_of(world)).verdict is Verdict.STOPPED
+    assert verdict.examine(spec_of(world)).verdict is Verdict.STOPPED
 
 
 def test_what_takes_connections_at_each_look_and_can_not_be_seen_is_a_stranger(
@@ -59,7 +59,7 @@ def test_what_takes_connections_at_each_look_and_can_not_be_seen_is_a_stranger(
     """Such as what a packet filter forwards, without any socket here."""
     answers(monkeypatch, "is_open", 1)
     answers(monkeypatch, "listeners", ())
-    assert verdict.look(spec_of(world)).verdict is Verdict.FOREIGN
+    assert verdict.examine(spec_of(world)).verdict is Verdict.FOREIGN
 
 
 def test_a_listener_that_is_still_there_at_the_second_look_is_a_stranger(
@@ -67,7 +67,7 @@ def test_a_listener_that_is_still_there_at_the_second_look_is_a_stranger(
 ) -> None:
     answers(monkeypatch, "is_open", 1)
     answers(monkeypatch, "listeners", (Socket(1, "127.0.0.1", world.port, 3),))
-    assert verdict.look(spec_of(world)).verdict is Verdict.FOREIGN
+    assert verdict.examine(spec_of(world)).verdict is Verdict.FOREIGN
 
 
 def test_a_listener_that_ends_with_its_first_connection_keeps_nobody_from_starting(
@@ -159,27 +159,27 @@ def test_a_container_is_said_where_a_holder_runs_in_one(monkeypatch: pytest.Monk
 def test_only_what_answers_elsewhere_for_a_whole_second_has_moved(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now, status = 0.0, None
+    now, answered = 0.0, False
     elsewhere = Socket(2, "127.0.0.1", world.port + 2, 3)
-    monkeypatch.setattr(launch, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setattr(launch, "sockets", SimpleNamespace(listening=lambda **_: (elsewhere,)))
-    monkeypatch.setattr(launch, "ask", lambda *_: status)
+    monkeypatch.setattr(observation, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(observation, "sockets", SimpleNamespace(listening=lambda **_: (elsewhere,)))
+    asked = SimpleNamespace(of_listener=lambda *_: readiness.Answer(answered))
+    monkeypatch.setattr(observation, "readiness", asked)
     gone = Identity(2, "no such start")
     record = ServerRecord(gone, world.port, (), (), None, 0, "/", None, None, 0.0)
-    watch = launch.MoveWatch(spec_of(world), record)
+    watch = observation.MoveWatch(spec_of(world), record)
     seen = []
-    for now, status in (  # noqa: B007 - what the functions above return
-        (0.4, 200),  # too early to look
-        (0.5, 200),
-        (1.1, None),  # so it begins anew
-        (1.7, 200),
-        (2.3, 200),
-        (2.6, 200),  # half a second is not over since the last look
-        (2.8, 200),
+    for now, answered in (  # noqa: B007 - what the functions above return
+        (0.4, True),  # too early to look
+        (0.5, True),
+        (1.1, False),  # so it begins anew
+        (1.7, True),
+        (2.3, True),
+        (2.6, True),  # half a second is not over since the last look
+        (2.8, True),
     ):
-        seen.append(watch.is_seen())
-    assert seen == [False] * 6 + [True]
-    assert watch.port == world.port + 2
+        seen.append(watch.port())
+    assert seen == [None] * 6 + [world.port + 2]
 
 
 def test_an_orphan_is_not_waited_for_beyond_the_deadline(world: World) -> None:
@@ -188,7 +188,7 @@ def test_an_orphan_is_not_waited_for_beyond_the_deadline(world: World) -> None:
     until(lambda: accepts(world.port))
     for file in world.state_files():
         file.unlink()
-    seen = quickly(1, lambda: verdict.look(spec_of(world), deadline=time.monotonic()))
+    seen = quickly(1, lambda: verdict.examine(spec_of(world), deadline=time.monotonic()))
     assert (seen.verdict, seen.answers) == (Verdict.ORPHAN, False)
     world.ok("stop")
 

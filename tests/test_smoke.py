@@ -1,4 +1,4 @@
-"""The CI recipes of the README: exactly their commands, in a scratch repository."""
+"""The CI recipes of docs/hooks-and-ci.md: exactly their commands, in a scratch repository."""
 
 import os
 import subprocess
@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixture
 
 
 def recipes() -> list[Any]:
-    """Return the YAML blocks of the README's section on CI."""
-    section = (ROOT / "README.md").read_text().partition("\n## CI\n")[2].partition("\n## ")[0]
+    """Return the YAML blocks of the section on CI."""
+    section = (ROOT / "docs" / "hooks-and-ci.md").read_text().partition("\n## CI\n")[2]
     blocks = section.split("```yaml\n")[1:]
     return [yaml.safe_load(block.partition("```")[0]) for block in blocks]
 

@@ -1,4 +1,4 @@
-"""The stand-in behaves as the facts say the real Inngest dev server does."""
+"""The stand-in behaves as docs/inngest.md says the real Inngest dev server does."""
 
 from __future__ import annotations
 

@@ -410,7 +410,7 @@ def is_sane(record: ServerRecord) -> bool:
     assert all("\0" not in os.fsencode(text).decode("latin-1") for text in texts)
     assert math.isfinite(record.started_at)
     assert record.log_offset >= 0
-    assert 1 <= record.port <= 65535
+    assert (record.port is None and listener is None) or 1 <= (record.port or 0) <= 65535
     assert all(type(flag) is bool for flag in (record.adopted, record.stand_in))
     return all(2 <= process.pid <= LARGEST_PID and process.started for process in processes)
 
@@ -470,7 +470,7 @@ def test_a_record_with_one_field_changed_is_none_or_a_sane_one(key: str, value: 
     assert record is None or is_sane(record)
 
 
-@pytest.mark.parametrize("key", list(written()))
+@pytest.mark.parametrize("key", sorted({*written()} - {"ready"}))  # which 0.1 did not write
 def test_a_record_without_one_of_its_fields_is_none(key: str) -> None:
     raw = written()
     del raw[key]

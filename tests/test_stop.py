@@ -1,4 +1,4 @@
-"""stop: every row of the design's decision table; whom it ends, and whom never."""
+"""stop: every row of the decision table in docs/architecture.md; whom it ends, and whom never."""
 
 import sys
 import time

@@ -146,10 +146,10 @@ def what_doctor_was_told(world: World) -> Shown:
 def a_defect(world: World) -> Shown:
     tasks = (
         "from invoke import Collection, task\n"
-        "from devservers.tasks import boundary\n"
+        "from devservers import console\n"
         f"def make(): raise RuntimeError({EVIL!r})\n"
         "@task\n"
-        "def broken(_): boundary.answer(make, as_json=False)\n"
+        "def broken(_): raise SystemExit(console.run(make, as_json=False))\n"
         "ns = Collection(broken)\n"
     )
     (world.main / "tasks.py").write_text(tasks)

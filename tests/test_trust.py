@@ -15,7 +15,6 @@ import devservers.trust.gate
 from devservers import config, inngest, worktree
 from devservers.errors import HooksUnusableError
 from devservers.lifecycle import server
-from devservers.system import ownership
 from devservers.trust import brought_along
 from devservers.trust.tracked_files import Tracked
 from hooking import BRANCH, HOOK, accept, detached, run_git, run_hook, settle
@@ -560,7 +559,7 @@ def test_what_is_too_much_to_look_at_is_not_taken_for_harmless(
     commit(world.main, "node_modules")
     here = worktree.find(world.main)
     spec = inngest.spec(config.load(here.root, here.main, {}), here, env=world.env())
-    assert devservers.trust.gate.look(spec).trusts
+    assert devservers.trust.gate.claim_of(spec).trusts
     monkeypatch.setattr(brought_along, name, most)
     with pytest.raises(HooksUnusableError, match="too many to check"):
         devservers.trust.gate.require(spec)
@@ -642,7 +641,7 @@ def test_what_is_executed_is_asked_for_once_more_right_before(
 def test_without_git_nothing_is_taken_for_harmless(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "program", lambda *_, **__: None)
+    monkeypatch.setattr("devservers.system.git.program", lambda *_, **__: None)
     here = worktree.find(world.main)
     spec = inngest.spec(config.load(here.root, here.main, {}), here, env=world.env())
     with pytest.raises(HooksUnusableError, match="git is not on the PATH"):

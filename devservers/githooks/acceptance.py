@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from devservers import config, inngest, nextjs
+from devservers import config, kinds
 from devservers.errors import CliNotFoundError
+from devservers.kind import Assignment
 from devservers.spec import ServerSpec
 from devservers.trust import gate
 from devservers.trust.gate import Claim
@@ -27,9 +28,9 @@ class Standing(NamedTuple):
         return self.action != "not-trusted"
 
 
-def look(here: Worktree) -> Standing:
+def standing(here: Worktree) -> Standing:
     """Return what is true now. Raises ConfigInvalidError, HooksUnusableError."""
-    claims, warnings = _each(here, gate.look)
+    claims, warnings = _each(here, gate.claim_of)
     return _standing(here, claims, warnings, otherwise="not-trusted")
 
 
@@ -58,13 +59,14 @@ def _each(
         try:
             claims.append(operation(spec))
         except CliNotFoundError as error:
-            if spec.decisive():
+            if spec.brought.keys():
                 warnings.append(error.message)
     return claims, warnings
 
 
 def _specs(here: Worktree) -> Iterator[ServerSpec]:
     settings = config.load(here.root, here.main)
-    if settings.inngest.enabled:
-        yield inngest.spec(settings, here)
-    yield nextjs.spec(settings, here, claim=False, port=0)  # whichever: it decides nothing
+    for kind in kinds.every():
+        spec = kind.declare(settings, here, Assignment(0))  # whichever port: it decides nothing
+        if spec.enabled:
+            yield spec

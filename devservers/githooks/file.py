@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from devservers.errors import HooksUnusableError
+from devservers.system import files
 
 BEGIN = "# devservers: begin (`inv hooks.uninstall` takes this part out)\n"
 END = "# devservers: end\n"
@@ -39,7 +40,7 @@ class Hook(NamedTuple):
     """What is wrong with our marks."""
 
 
-def look(folder: Path, event: str) -> Hook:
+def read(folder: Path, event: str) -> Hook:
     """Return what is there now. Raises HooksUnusableError."""
     file = folder / event
     text = _read(file)
@@ -275,10 +276,8 @@ def _write(file: Path, text: str) -> bool:
     """Replace the file whole, so that git never runs a half of it; keep its mode. Returns True."""
     file = file.resolve()
     mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o755
-    new = file.with_name(f"{file.name}.{os.getpid()}")
-    new.write_bytes(text.encode("utf-8", "surrogateescape"))
-    new.chmod(mode | stat.S_IXUSR)
-    new.replace(file)
+    data = text.encode("utf-8", "surrogateescape")
+    files.replace(file, data, mode | stat.S_IXUSR, exact=True)
     return True
 
 

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from devservers import kinds
 from devservers.errors import DevServerError, HooksUnusableError
 from devservers.githooks import acceptance
 from devservers.githooks import file as githooks_file
 from devservers.githooks.acceptance import Standing
 from devservers.githooks.file import Hook
-from devservers.worktree import GIT_TIMEOUT, Worktree, clean_env, every
+from devservers.system import git
+from devservers.worktree import Worktree, every
 
 EVENTS = ("post-checkout", "post-merge")
 
@@ -34,7 +36,7 @@ class Hooks(NamedTuple):
 def status(worktree: Worktree) -> Hooks:
     """Return what is there now. Raises HooksUnusableError."""
     folder, configured = _folder(worktree)
-    hooks = tuple(githooks_file.look(folder, event) for event in EVENTS)
+    hooks = tuple(githooks_file.read(folder, event) for event in EVENTS)
     return Hooks("status", folder, configured, hooks, standing=_standing(worktree))
 
 
@@ -52,8 +54,8 @@ def install(worktree: Worktree, python: str = sys.executable) -> Hooks:
     changed = [githooks_file.put_in(hook, python, guarded=guarded) for hook in before.hooks]
     warnings = [*_warnings(worktree, before, python)]
     warnings += [
-        f"{hook.file} belongs to pre-commit and was left alone. Add the hook `inngest-ensure` to "
-        ".pre-commit-config.yaml instead (README, Git hooks)."
+        f"{hook.file} belongs to pre-commit and was left alone. Add the hook "
+        f"`{kinds.HOOKED[0]}-ensure` to .pre-commit-config.yaml instead (docs/hooks-and-ci.md)."
         for hook in before.hooks
         if hook.state == "pre-commit"
     ]
@@ -77,7 +79,7 @@ def uninstall(worktree: Worktree) -> Hooks:
 
 def _standing(worktree: Worktree) -> Standing | None:
     try:
-        return acceptance.look(worktree)
+        return acceptance.standing(worktree)
     except DevServerError:  # whoever starts a server says what is wrong
         return None
 
@@ -95,17 +97,9 @@ def _folder(worktree: Worktree) -> tuple[Path, bool]:
 
 def _git(worktree: Worktree, *words: str, allowed: tuple[int, ...] = (0,)) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - words of our own
-            ["git", *words],  # noqa: S607 - the user's git
-            cwd=worktree.root,
-            env=clean_env(os.environ),  # in a hook, GIT_DIR would make it answer for another one
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=GIT_TIMEOUT,
-        )
+        done = git.run(worktree.root, *words)
     except subprocess.TimeoutExpired as error:
-        msg = f"`git {' '.join(words)}` did not answer within {GIT_TIMEOUT:g} s."
+        msg = f"`git {' '.join(words)}` did not answer within {git.TIMEOUT:g} s."
         raise HooksUnusableError(msg, hint="See what holds git up.") from error
     except OSError as error:
         msg = f"git can't be run: {error.strerror}."

@@ -1,4 +1,4 @@
-"""Receipt: what the last proof of a running server rested on, so that it can be repeated at once.
+"""Warm proof: what the last proof of a server rested on, so that it can be repeated at once.
 
 Reading the configuration and the record costs three times the start of Python, nearly all of it
 imports. The receipt says which files they were, as git's index does: device, inode, size, time.
@@ -52,12 +52,13 @@ def write(
 
     What can't be noted (no /proc, a read-only folder) is left: it only saves time.
     """
-    listener = record.listener
-    if listener is None or not listener.inode:
+    listener, ready = record.listener, spec.ready
+    path, worst = getattr(ready, "path", None), getattr(ready, "worst", 0)
+    if listener is None or not listener.inode or path is None:  # only over HTTP is it asked here
         return
     own, its = record.process, listener.process
     processes = (own.pid, own.started, its.pid, its.started, listener.fd, listener.inode)
-    question = (listener.address, record.port, spec.health_path, spec.worst_status)
+    question = (listener.address, record.port, path, worst)
     facts = ("\t".join(map(str, words)) for words in (processes, question))
     lines = [FORM, _surroundings(folder), *facts, *inputs, ""]
     if any("\n" in line for line in lines):

@@ -4,7 +4,7 @@ import time
 from itertools import islice
 from typing import Any, NamedTuple
 
-from devservers.config import InngestConfig
+from devservers.inngest.settings import Settings
 from devservers.spec import Recognised, port_of
 from devservers.system import http_status, localhost_http
 from devservers.system.identity import Socket
@@ -105,7 +105,7 @@ class Api(NamedTuple):
             return None
 
 
-def of(settings: InngestConfig) -> Api:
+def of(settings: Settings) -> Api:
     """Return the interface of the server that a configuration declares."""
     return Api(settings.port, settings.host or "")
 

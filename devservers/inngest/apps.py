@@ -8,14 +8,17 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from devservers import listeners, port_claims
-from devservers.config import Config, InngestConfig
+from devservers import listeners
+from devservers.config import Config
 from devservers.errors import NotSyncedError
 from devservers.inngest import api as inngest_api
 from devservers.inngest import endpoint as inngest_endpoint
+from devservers.inngest import settings
 from devservers.inngest.api import ServedApp
 from devservers.inngest.endpoint import Endpoint
-from devservers.listeners import Place
+from devservers.inngest.settings import Settings
+from devservers.listeners import PortHolder
+from devservers.ports import claims
 from devservers.spec import port_of
 from devservers.system import polling
 from devservers.worktree import Worktree
@@ -39,6 +42,21 @@ class App(NamedTuple):
     pid: int | None
     error: str | None
 
+    def data(self) -> dict[str, object]:
+        """Return it ready for JSON, under the names that docs/reference.md has."""
+        return {
+            "port": self.port,
+            "url": self.url,
+            "state": self.state,
+            "appId": self.app_id,
+            "functions": self.functions,
+            "servedBy": self.served_by,
+            "worktree": self.worktree,
+            "branch": self.branch,
+            "pid": self.pid,
+            "error": self.error,
+        }
+
 
 class Synced(NamedTuple):
     """The answer of sync."""
@@ -56,7 +74,7 @@ class Scene(NamedTuple):
     """What the server lists (None: no server answers), and who listens where."""
 
     rows: tuple[ServedApp, ...] | None
-    by_port: Mapping[int, Place]
+    by_port: Mapping[int, PortHolder]
 
     @property
     def served(self) -> tuple[ServedApp, ...]:
@@ -70,11 +88,13 @@ class Scene(NamedTuple):
 
     def siblings(self, here: Worktree) -> list[int]:
         """Return the served ports of the repository that `here` belongs to."""
-        spots = [self.by_port.get(port_of(row.url)) for row in self.served]
+        holders = [self.by_port.get(port_of(row.url)) for row in self.served]
         return [
-            spot.port
-            for spot in spots
-            if spot and spot.here and here.common_dir == spot.here.common_dir is not None
+            holder.port
+            for holder in holders
+            if holder
+            and holder.worktree
+            and here.common_dir == holder.worktree.common_dir is not None
         ]
 
     def rival(self, here: Worktree) -> int | None:
@@ -89,9 +109,9 @@ def survey(config: Config, *, only: tuple[int, ...] | None = None) -> tuple[App,
     With `only`, of those ports alone. Endpoints are probed side by side: any number of dead or
     hanging ones costs one time-out.
     """
-    scene = Scene(inngest_api.of(config.inngest).apps(), listeners.listeners_by_port())
+    scene = Scene(inngest_api.of(settings.of(config)).apps(), listeners.listeners_by_port())
     listed = (port_of(row.url) for row in scene.rows or ())
-    wanted = tuple(dict.fromkeys(only or (*config.nextjs.ports, *listed)))
+    wanted = tuple(dict.fromkeys(only or (*config.pool, *listed)))
     urls = {port: _url(config, scene, port) for port in wanted}
     to_probe = {port: url for port, url in urls.items() if port in scene.by_port}
     endpoints = dict(zip(to_probe, inngest_endpoint.probe_all(to_probe.values()), strict=True))
@@ -103,8 +123,8 @@ def sync(config: Config, here: Worktree, port: int | None = None) -> Synced:
 
     Raises NotSyncedError with the reason.
     """
-    server = config.inngest.port
-    api = inngest_api.of(config.inngest)._replace(timeout=inngest_api.RECOGNISE_TIMEOUT)
+    server = settings.of(config).port
+    api = inngest_api.of(settings.of(config))._replace(timeout=inngest_api.RECOGNISE_TIMEOUT)
     scene = Scene(api.apps(), listeners.listeners_by_port())
     if scene.rows is None:
         raise NotSyncedError(
@@ -122,7 +142,7 @@ def sync(config: Config, here: Worktree, port: int | None = None) -> Synced:
     if known and known.served:
         return Synced("already-synced", port, url, known.app_id, None)
     inngest_endpoint.register(port, url, server)
-    now = _await_served(config.inngest, port)
+    now = _await_served(settings.of(config), port)
     if now is None:
         raise NotSyncedError(
             f"{url} says that it has registered, but the Inngest server on port {server} does not "
@@ -153,23 +173,26 @@ def serving(
     return False, scene.rival(here)
 
 
-def own_port(config: Config, here: Worktree, by_port: Mapping[int, Place]) -> int | None:
+def own_port(config: Config, here: Worktree, by_port: Mapping[int, PortHolder]) -> int | None:
     """Return the port of this worktree's app: where it listens, else what its port file says."""
-    server = by_port.get(config.inngest.port)  # it listens on more ports, and may work in `here`
+    # The server listens on more ports, and may work in `here`.
+    server = by_port.get(settings.of(config).port)
     own = [
-        place.port
-        for place in by_port.values()
-        if place.here and place.here.root == here.root and not (server and place.pid == server.pid)
+        holder.port
+        for holder in by_port.values()
+        if holder.worktree
+        and holder.worktree.root == here.root
+        and not (server and holder.pid == server.pid)
     ]
-    in_pool = [port for port in own if port in config.nextjs.ports]
+    in_pool = [port for port in own if port in config.pool]
     if in_pool or len(own) == 1:
         return (in_pool or own)[0]
-    return port_claims.of(config, here.root)
+    return claims.of(config, here.root)
 
 
-def _await_served(settings: InngestConfig, port: int) -> ServedApp | None:
+def _await_served(own: Settings, port: int) -> ServedApp | None:
     def attempt() -> ServedApp | None:
-        row = Scene(inngest_api.of(settings).apps(), {}).row(port)
+        row = Scene(inngest_api.of(own).apps(), {}).row(port)
         return row if row and row.served else None
 
     return polling.wait(attempt, time.monotonic() + PROOF_TIMEOUT, what=str)
@@ -177,12 +200,12 @@ def _await_served(settings: InngestConfig, port: int) -> ServedApp | None:
 
 def _url(config: Config, scene: Scene, port: int) -> str:
     row = scene.row(port)
-    return row.url if row else f"http://localhost:{port}{config.inngest.path}"
+    return row.url if row else f"http://localhost:{port}{settings.of(config).path}"
 
 
 def _app(scene: Scene, port: int, url: str, endpoint: Endpoint | None) -> App:
-    place, row = scene.by_port.get(port), scene.row(port)
-    there = place.here if place else None
+    holder, row = scene.by_port.get(port), scene.row(port)
+    there = holder.worktree if holder else None
     state, served_by, error = _judge(scene, port, there, endpoint)
     known = row.functions if row and row.app_id else None
     return App(
@@ -194,7 +217,7 @@ def _app(scene: Scene, port: int, url: str, endpoint: Endpoint | None) -> App:
         served_by=served_by,
         worktree=str(there.root) if there else None,
         branch=there.branch if there else None,
-        pid=place.pid if place else None,
+        pid=holder.pid if holder else None,
         error=error,
     )
 

@@ -7,13 +7,13 @@ import os
 import re
 from collections.abc import Mapping
 
-from devservers.config import InngestConfig
 from devservers.errors import CliNotFoundError
+from devservers.inngest.settings import Settings
 from devservers.system import programs
 from devservers.worktree import Worktree
 
 # What `inngest dev` reads unasked, in the folder that it runs in and in those above.
-SETTINGS = ("inngest.json", "inngest.yaml", "inngest.yml")
+OWN_FILES = ("inngest.json", "inngest.yaml", "inngest.yml")
 INSTALL = "npm install --save-dev inngest-cli"
 
 # inngest-cli holds no binary: its install script downloads one, so that script has to run.
@@ -100,15 +100,15 @@ HINTS = (
 
 
 def find_cli(
-    settings: InngestConfig, worktree: Worktree, env: Mapping[str, str] = os.environ
+    settings: Settings, worktree: Worktree, env: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
-    """Return the program that runs `inngest dev`, in the contract's order.
+    """Return the program that runs `inngest dev`, in the order of docs/reference.md.
 
     Raises CliNotFoundError, with what was looked for and the command that installs it, or with
     whose a program is that somebody else could have put there.
     """
     path = env.get("PATH", os.defpath)
-    programs.refuse_foreign(SETTINGS, worktree.main)
+    programs.refuse_foreign(OWN_FILES, worktree.main)
     if settings.command:
         first, *rest = settings.command
         # With a slash it is relative to where the server runs, whoever asks from wherever.

@@ -14,8 +14,9 @@ from devservers.config import Config
 from devservers.errors import CliNotFoundError, ConfigInvalidError, StateUnusableError
 from devservers.inngest import apps
 from devservers.inngest import cli as inngest_cli
+from devservers.inngest import settings as inngest_settings
 from devservers.lifecycle import failures, state, verdict
-from devservers.lifecycle.failures import describe_holder
+from devservers.lifecycle.failures import describe_holder, describe_holders
 from devservers.lifecycle.verdict import Verdict
 from devservers.spec import MARKER, ServerSpec
 from devservers.system import http_status, process, programs, sockets, spawn
@@ -76,7 +77,7 @@ def _config(settings: Config) -> Check:
 
 
 def _package() -> Check:
-    where = Path(worktree.__file__).parent  # at the top of the package, as this module is not
+    where = Path(__file__).parents[1]
     try:
         found = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -126,7 +127,7 @@ def _git(env: Mapping[str, str]) -> Check:
 
 def _cli(settings: Config, here: Worktree, env: Mapping[str, str]) -> Check:
     try:
-        argv = inngest_cli.find_cli(settings.inngest, here, env)
+        argv = inngest_cli.find_cli(inngest_settings.of(settings), here, env)
     except CliNotFoundError as error:
         return Check("cli", ok=False, detail=error.message, fix=error.hint)
     environment = {**inngest.spec(settings, here, env=env).env}
@@ -157,10 +158,10 @@ def _program(name: str, env: Mapping[str, str]) -> Check:
 
 
 def _pid_file(spec: ServerSpec) -> Check:
-    folder = spec.pid_file.parent
+    folder = spec.files.pid.parent
     try:
-        state.read(spec.pid_file)
-        state.read_pid(spec.pid_file)
+        state.read(spec.files.pid)
+        state.read_pid(spec.files.pid)
     except StateUnusableError as error:
         return Check("pid-file", ok=False, detail=error.message, fix=error.hint)
     if not folder.is_dir():
@@ -168,13 +169,13 @@ def _pid_file(spec: ServerSpec) -> Check:
     if not os.access(folder, os.W_OK | os.X_OK):
         fix = "Set inngest.pidFile to a folder of yours."
         return Check("pid-file", ok=False, detail=f"{folder} is not writable for you", fix=fix)
-    return Check("pid-file", ok=True, detail=str(spec.pid_file))
+    return Check("pid-file", ok=True, detail=str(spec.files.pid))
 
 
 def _lock(spec: ServerSpec) -> Check:
-    path = state.lock_file(spec.pid_file)
+    path = state.lock_file(spec.files.pid)
     try:
-        with state.lock(spec.pid_file, 0) as held:
+        with state.lock(spec.files.pid, 0) as held:
             if held:
                 return Check("lock", ok=True, detail=f"{path} is free")
     except StateUnusableError as error:
@@ -187,15 +188,16 @@ def _lock(spec: ServerSpec) -> Check:
 
 def _ports(spec: ServerSpec) -> Iterator[Check]:
     try:
-        view = verdict.look(spec)
+        view = verdict.examine(spec)
     except StateUnusableError:
         return  # said by the check of the pid file
     idle = view.verdict in (Verdict.STOPPED, Verdict.STALE)
     foreign = view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT)
-    foreign = foreign or (idle and bool(sockets.listeners(spec.port)))
-    yield _port(spec, spec.port, ok=not foreign, detail=view.verdict.value)
+    own = spec.port or 0
+    foreign = foreign or (idle and bool(sockets.listeners(own)))
+    yield _port(spec, own, ok=not foreign, detail=view.verdict.value)
     if view.verdict in (Verdict.STOPPED, Verdict.STALE, Verdict.FOREIGN):
-        for port in (spec.port + 1, *GRPC_PORTS):
+        for port in (own + 1, *GRPC_PORTS):
             taken = bool(sockets.listeners(port))
             yield _port(spec, port, ok=not taken, detail="the server's other port")
 
@@ -204,7 +206,7 @@ def _port(spec: ServerSpec, port: int, *, ok: bool, detail: str) -> Check:
     name = f"port-{port}"
     if ok:
         return Check(name, ok=True, detail=detail)
-    who = " and ".join(map(describe_holder, sockets.holders(port))) or "a process of another user"
+    who = describe_holders(sockets.holders(port))
     fix = f"Stop it, or set {spec.name}.port."
     if port != spec.port:
         fix = "Stop it, or accept that the server's own use of this port moves elsewhere."
@@ -213,7 +215,7 @@ def _port(spec: ServerSpec, port: int, *, ok: bool, detail: str) -> Check:
 
 def _server_folder(spec: ServerSpec) -> Check:
     try:
-        record = state.read(spec.pid_file)
+        record = state.read(spec.files.pid)
     except StateUnusableError:
         record = None
     if record is None or not process.is_alive(record.process):

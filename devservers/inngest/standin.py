@@ -4,7 +4,7 @@ Run it by its path, with the words of `inngest dev`; it needs the standard libra
 
     python -I -S standin.py dev --port 8288 --sdk-url http://localhost:3000/api/inngest
 
-It repeats what was measured on inngest-cli 1.45.1 ("the facts" below), the awkward parts included:
+It repeats what was measured on the real one (docs/inngest.md), the awkward parts included:
 a taken port is no error, the last to register an app id wins. Where the measurements are silent it
 follows the public source of inngest/inngest, named where it counts.
 
@@ -326,7 +326,7 @@ class Apps:
         """Take an SDK's registration: the last registrant of an app id has the row of that id.
 
         The row of the URL that only waited for a registration goes, and so does the URL that the
-        app id had before: nothing polls it any more (pkg/devserver/api.go, and the facts).
+        app id had before: nothing polls it any more (pkg/devserver/api.go, docs/inngest.md).
         """
         url = request["url"]
         with self._lock:

@@ -25,6 +25,8 @@ def decide(view: View, *, force: bool = False, moved: bool = False) -> Action:
     verdict = view.verdict
     if verdict is Verdict.STARTING and moved:
         return Action.REPLACE
+    if verdict is Verdict.ORPHAN and view.port is None and view.answers:
+        return Action.ADOPT_SILENT
     if verdict in (Verdict.ADOPTABLE, Verdict.ORPHAN) and view.answers:
         return Action.TAKE_OVER
     if verdict is Verdict.FOREIGN and force:

@@ -1,4 +1,4 @@
-"""Trouble: the failures of the lifecycle in words, with who is at fault and what to do next."""
+"""Failures: the failures of the lifecycle in words, with who is at fault and what to do next."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,12 +23,14 @@ UNNAMED = "a process that can't be named"
 _SILENT = " It printed nothing."
 
 
-def port_in_use(spec: ServerSpec, port: int) -> PortInUseError:
+def port_in_use(spec: ServerSpec, port: int | None) -> PortInUseError:
     """Return the error that names who holds `port`."""
-    holders = sockets.holders(port)
-    who = " and ".join(map(describe_holder, holders)) or "a process that can't be seen from here"
-    forced = f"Stop it, {spec.elsewhere}, or run `inv {spec.name}.ensure --force` to terminate it."
-    hint = forced if _may_be_ended(holders) else f"Stop it, or {spec.elsewhere}."
+    holders = () if port is None else sockets.holders(port)
+    who = describe_holders(holders)
+    forced = (
+        f"Stop it, {spec.words.elsewhere}, or run `inv {spec.name}.ensure --force` to terminate it."
+    )
+    hint = forced if _may_be_ended(holders) else f"Stop it, or {spec.words.elsewhere}."
     return PortInUseError(
         f"Port {port} is held by {who}, not by a server of ours: {spec.title} not started.",
         hint=hint,
@@ -42,7 +44,12 @@ def _may_be_ended(holders: Iterable[Mapping[str, object]]) -> bool:
     return all(isinstance(pid, int) and procfs.is_within_reach(pid) for pid in pids)
 
 
-def describe_holder(holder: dict[str, object]) -> str:
+def describe_holders(holders: Iterable[Mapping[str, object]]) -> str:
+    """Return who holds a port, in words."""
+    return " and ".join(map(describe_holder, holders)) or "a process that can't be seen from here"
+
+
+def describe_holder(holder: Mapping[str, object]) -> str:
     """Return a process in a few words: `python3 (pid 77, user ann, in /repo, since …)`."""
     pid = holder["pid"]
     if not isinstance(pid, int):
@@ -73,7 +80,7 @@ def left(strays: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
 
 def lock_holder(spec: ServerSpec) -> LockHolder | None:
     """Return who signed the lock last, None if that process is gone: then it isn't the holder."""
-    held = state.lock_holder(spec.pid_file)
+    held = state.lock_holder(spec.files.pid)
     return held if held and process.is_alive(held.process) else None
 
 
@@ -83,7 +90,7 @@ def lock_timeout(spec: ServerSpec, timeout: float) -> LockTimeoutError:
     holder = {**sockets.holder(held.process.pid), "since": clock.utc(held.since)} if held else None
     who = describe_holder(holder) if holder else UNNAMED
     return LockTimeoutError(
-        f"Waited {timeout:g} s for the lock {state.lock_file(spec.pid_file)}, held by {who}.",
+        f"Waited {timeout:g} s for the lock {state.lock_file(spec.files.pid)}, held by {who}.",
         hint="It is starting or stopping the server. Wait for it, or end it and try again.",
         details={"holders": [holder] if holder else [], "waitedSeconds": timeout},
     )
@@ -94,10 +101,11 @@ def left_alone(spec: ServerSpec, seen: View | None, timeout: float) -> NotReadyE
     record = seen.record if seen else None
     pid = record.process.pid if record else "?"
     words = logs.last_lines(Path(record.log_file), 5) if record and record.log_file else []
+    where = f" on port {seen.port}" if seen and seen.port else spec.where
     return NotReadyError(
-        f"The {spec.title} (pid {pid}) runs, but did not answer on port "
-        f"{seen.port if seen else spec.port} within {timeout:g} s. It was left alone: "
-        f"{spec.worth}.",
+        f"The {spec.title} (pid {pid}) runs, but was not up{where} "
+        f"within {timeout:g} s. It was left alone: "
+        f"{spec.words.worth}.",
         hint=f"Look at `inv {spec.name}.logs`; `inv {spec.name}.restart` replaces it.",
         details={
             "waitedSeconds": timeout,
@@ -110,14 +118,14 @@ def left_alone(spec: ServerSpec, seen: View | None, timeout: float) -> NotReadyE
 def exited(spec: ServerSpec, child: "Popen[bytes]", offset: int) -> ServerExitedError:
     """Return the error that quotes what an early-ended server wrote after byte `offset`."""
     code = child.wait()
-    words = _last_words(spec.log_file, offset)
+    words = _last_words(spec.files.log, offset)
     how = f"with exit status {code}" if code >= 0 else f"by signal {-code}"
     return ServerExitedError(
-        f"The {spec.title} (pid {child.pid}) ended {how} before it answered on port {spec.port}."
+        f"The {spec.title} (pid {child.pid}) ended {how} before it was up{spec.where}."
         f"{'' if words else _SILENT}",
         lines=_quoted(words),
-        hint=spec.remedy("\n".join(words)) or _log_hint(spec.log_file),
-        details={"exitStatus": code, "logFile": str(spec.log_file), "lastLines": words},
+        hint=spec.words.remedy("\n".join(words)) or _log_hint(spec.files.log),
+        details={"exitStatus": code, "logFile": str(spec.files.log), "lastLines": words},
     )
 
 
@@ -132,7 +140,7 @@ def not_executed(spec: ServerSpec, argv: tuple[str, ...], error: OSError) -> Ser
         details={
             "command": list(argv),
             "exitStatus": None,
-            "logFile": str(spec.log_file),
+            "logFile": str(spec.files.log),
             "lastLines": [],
         },
     )
@@ -140,14 +148,14 @@ def not_executed(spec: ServerSpec, argv: tuple[str, ...], error: OSError) -> Ser
 
 def not_ready(spec: ServerSpec, waited: float, offset: int) -> NotReadyError:
     """Return the error for a server that was started, waited for and stopped again."""
-    words = _last_words(spec.log_file, offset)
+    words = _last_words(spec.files.log, offset)
     return NotReadyError(
-        f"The {spec.title} did not answer on port {spec.port} within {waited:.1f} s, "
+        f"The {spec.title} was not up{spec.where} within {waited:.1f} s, "
         f"and was stopped.{'' if words else _SILENT}",
         lines=_quoted(words),
-        hint=spec.remedy("\n".join(words))
-        or f"{_log_hint(spec.log_file)}. More time: --timeout=SECONDS.",
-        details={"waitedSeconds": waited, "logFile": str(spec.log_file), "lastLines": words},
+        hint=spec.words.remedy("\n".join(words))
+        or f"{_log_hint(spec.files.log)}. More time: --timeout=SECONDS.",
+        details={"waitedSeconds": waited, "logFile": str(spec.files.log), "lastLines": words},
     )
 
 
@@ -164,11 +172,11 @@ def _quoted(words: list[str]) -> list[str]:
     return [f"  | {terminal.without_colours(line)}" for line in words]
 
 
-def moves_away(spec: ServerSpec, port: int, tries: int) -> NotReadyError:
+def moves_away(spec: ServerSpec, port: int | None, tries: int) -> NotReadyError:
     """Return the error for a server that keeps going to another port than it was told."""
     return NotReadyError(
         f"The {spec.title} was told to use port {spec.port} and served {port} instead, {tries} "
         "times in a row, although nobody can be seen on its own. It was stopped.",
-        hint=f"Its log may say why: {spec.log_file}. Another {spec.name}.port may help.",
-        details={"port": spec.port, "logFile": str(spec.log_file), "lastLines": []},
+        hint=f"Its log may say why: {spec.files.log}. Another {spec.name}.port may help.",
+        details={"port": spec.port, "logFile": str(spec.files.log), "lastLines": []},
     )

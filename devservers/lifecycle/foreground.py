@@ -13,7 +13,7 @@ from devservers.lifecycle import failures, launch, state
 from devservers.lifecycle.locked import LOCK_TIMEOUT, locked
 from devservers.lifecycle.record import ServerRecord
 from devservers.lifecycle.server import STOP_GRACE
-from devservers.lifecycle.verdict import Verdict, family, look
+from devservers.lifecycle.verdict import Verdict, examine, family
 from devservers.spec import ServerSpec
 from devservers.system import process, procfs, sockets
 
@@ -36,13 +36,15 @@ def run(
     with _passing_on() as children, ExitStack() as lock:
         lock.enter_context(locked(spec, LOCK_TIMEOUT))
         argv = _checked(spec)
-        announce(f"{spec.title}: {spec.url(spec.port)} (^C ends it)")
+        announce(f"{spec.title}: {spec.url(spec.port) or 'no port'} (^C ends it)")
         child = _spawn(spec, argv, output)
         children.append(child)
-        record = _record(spec, argv, child)
+        identity = process.identify(child.pid)  # None: it has ended already
+        # Its output is in the terminal.
+        record = identity and launch.record_of(spec, argv, identity, None, 0)
         try:
             if record:
-                state.write(spec.pid_file, record)
+                state.write(spec.files.pid, record)
             lock.close()
             code = child.wait()
         finally:
@@ -51,19 +53,19 @@ def run(
 
 
 def _checked(spec: ServerSpec) -> tuple[str, ...]:
-    view = look(spec)
+    view = examine(spec)
     if view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT):
-        raise failures.port_in_use(spec, view.port)
+        raise failures.port_in_use(spec, view.port or 0)
     if view.verdict not in (Verdict.STOPPED, Verdict.STALE):
         known = view.listener.process if view.listener else view.record and view.record.process
         pid = known.pid if known else None
         raise PortInUseError(
-            f"The {spec.title} runs already: {spec.url(view.port)} (pid {pid}).",
+            f"The {spec.title} runs already{spec.where} (pid {pid}).",
             hint=f"`inv {spec.name}.logs --follow` shows its output; "
             f"`inv {spec.name}.stop {spec.name}.run` takes it to the foreground.",
             details={"port": view.port, "holders": [sockets.holder(pid)]},
         )
-    state.require_lock(spec.pid_file)
+    state.require_lock(spec.files.pid)
     launch.end(spec, (), STOP_GRACE)  # what a killed caller started and never recorded
     launch.check_free(spec, time.monotonic() + launch.FREE_TIMEOUT)
     return spec.command()
@@ -72,35 +74,13 @@ def _checked(spec: ServerSpec) -> tuple[str, ...]:
 def _spawn(
     spec: ServerSpec, argv: tuple[str, ...], output: int | None
 ) -> "subprocess.Popen[bytes]":
-    name, _, value = spec.marker.partition("=")
     # It stays in the session of the caller's terminal, so that ^C reaches it.
     session = {procfs.SESSION: str(os.getsid(0))} if hasattr(os, "getsid") else {}
-    env = {**spec.env, **session, name: value}
+    env = spec.marked_env | session
     try:
         return subprocess.Popen(argv, cwd=spec.cwd, env=env, stdout=output)  # noqa: S603
     except OSError as error:
         raise failures.not_executed(spec, argv, error) from error
-
-
-def _record(
-    spec: ServerSpec, argv: tuple[str, ...], child: "subprocess.Popen[bytes]"
-) -> ServerRecord | None:
-    identity = process.identify(child.pid)
-    if identity is None:  # it has ended already
-        return None
-    return ServerRecord(
-        process=identity,
-        port=spec.port,
-        argv=argv,
-        urls=spec.urls,
-        log_file=None,  # its output is in the terminal
-        log_offset=0,
-        cwd=str(spec.cwd),
-        worktree=str(spec.worktree),
-        branch=spec.branch,
-        started_at=round(time.time(), 3),
-        stand_in=spec.stand_in,
-    )
 
 
 def _tidy(spec: ServerSpec, record: ServerRecord | None, child: "subprocess.Popen[bytes]") -> None:
@@ -109,9 +89,9 @@ def _tidy(spec: ServerSpec, record: ServerRecord | None, child: "subprocess.Pope
     if child.poll() is None or family(spec, roots, spec.port).members:
         launch.end(spec, roots, STOP_GRACE)
     child.wait()
-    now = state.read(spec.pid_file)  # an ensure may have added the listener to the record
+    now = state.read(spec.files.pid)  # an ensure may have added the listener to the record
     if record and now and now.process == record.process:
-        state.remove(spec.pid_file, now)
+        state.remove(spec.files.pid, now)
 
 
 @contextmanager

@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 from devservers.errors import StateUnusableError, StopFailedError, remedy_of
 from devservers.lifecycle import failures, state
+from devservers.lifecycle.observation import MoveWatch, Observed, Start, observe
 from devservers.lifecycle.record import ServerRecord
-from devservers.lifecycle.verdict import ask, family, has_strangers, is_answer, proved_listener
-from devservers.spec import MARKER, ServerSpec
+from devservers.lifecycle.verdict import family, has_strangers
+from devservers.spec import ServerSpec
 from devservers.system import logs, polling, process, sockets, spawn
-from devservers.system.identity import Identity, Socket
+from devservers.system.identity import Identity
 from devservers.system.process import Ended
 
 UNDO_GRACE = 1.0  # seconds; a start that failed holds nothing that could be lost
 MOST_MOVES = 3
 MOST_HEIRS = 5  # generations of what forks while a start is undone
 FREE_TIMEOUT = 2.0  # seconds after the last exit until the port counts as not free
-MOVE_GRACE = 1.0  # seconds that a server may answer on another port before its own
 
 Notify = Callable[[str], None]
 
@@ -34,14 +34,6 @@ class Terms(NamedTuple):
     """Terminate a foreign listener on the port."""
     notify: Notify | None = None
     """Told what is being waited for."""
-
-
-class _MovedError(Exception):
-    """The server went to another port, because its own was taken for a moment."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(port)
-        self.port = port
 
 
 class Launched(NamedTuple):
@@ -61,15 +53,15 @@ def launch(spec: ServerSpec, terms: Terms) -> Launched:
     NotReadyError, StateUnusableError.
     """
     argv = spec.command()
-    state.require_lock(spec.pid_file)
+    state.require_lock(spec.files.pid)
     # What a killed caller started and never recorded.
     ended = end(spec, (), UNDO_GRACE).pids
     for _ in range(MOST_MOVES):
-        try:
-            return Launched(_launch_once(spec, argv, terms), ended)
-        except _MovedError as moved:
-            port = moved.port  # its own is free again, or the next try names who holds it
-    raise failures.moves_away(spec, port, MOST_MOVES)
+        seen = _launch_once(spec, argv, terms)
+        if seen.start is not Start.MOVED:
+            return Launched(seen.record, ended)
+        # Its own port is free again, or the next try names who holds it.
+    raise failures.moves_away(spec, seen.port, MOST_MOVES)
 
 
 def end(
@@ -104,37 +96,48 @@ def end(
 
 
 def check_free(spec: ServerSpec, deadline: float) -> None:
-    """Return once the port can be bound. Raises PortInUseError if it stays taken.
-
-    Somebody who listens is named at once; what only can't be bound is given until `deadline`.
-    """
-
-    def attempt() -> bool | None:
-        if sockets.is_free(spec.port, spec.host):
-            return True
-        return False if has_strangers(spec, (), spec.port) else None
-
-    if not polling.wait(attempt, deadline, what=str):
+    """Return once the port can be bound. Raises PortInUseError if it stays taken."""
+    if spec.port is not None and not becomes_free(spec, spec.port, deadline):
         raise failures.port_in_use(spec, spec.port)
 
 
-def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> ServerRecord:
+def becomes_free(spec: ServerSpec, port: int, deadline: float) -> bool:
+    """Return whether `port` can be bound by `deadline`, a monotonic instant.
+
+    Not, at once, where somebody else listens; what only can't be bound is waited for.
+    """
+
+    def attempt() -> bool | None:
+        if sockets.is_free(port, spec.host):
+            return True
+        return False if has_strangers(spec, (), port) else None
+
+    return bool(polling.wait(attempt, deadline, what=str))
+
+
+def _launch_once(spec: ServerSpec, argv: tuple[str, ...], terms: Terms) -> Observed:
+    """Start it once; return it as it is up, as it waits (without `terms.wait`), or has moved."""
     check_free(spec, min(terms.deadline, time.monotonic() + FREE_TIMEOUT))
     offset = prepare_log(spec)
     child: Popen[bytes] | None = None
     try:
         child = _spawn(spec, argv)
-        record = _record(spec, argv, child, offset)
-        state.write(spec.pid_file, record)
+        record = record_of(spec, argv, _identify(spec, child, offset), str(spec.files.log), offset)
+        state.write(spec.files.pid, record)
+        seen = Observed(Start.WAITING, record)
         if terms.wait:
             sockets.preload()  # while the server is booting
-            record = _prove(spec, record, child, terms)
-            state.write(spec.pid_file, record)
+            seen = _await_proof(spec, record, child, terms)
+            if seen.start is Start.READY:
+                state.write(spec.files.pid, seen.record)
     except BaseException:
         _undo(spec, child)
         raise
-    spawn.let_go(child)
-    return record
+    if seen.start is Start.MOVED:
+        _undo(spec, child)
+    else:
+        spawn.let_go(child)
+    return seen
 
 
 def _undo(spec: ServerSpec, child: "Popen[bytes] | None") -> None:
@@ -150,7 +153,7 @@ def _undo(spec: ServerSpec, child: "Popen[bytes] | None") -> None:
         if child:
             child.kill()  # only one that has gone into a container of its own is still there
             child.wait()
-    state.remove(spec.pid_file, state.read(spec.pid_file))
+    state.remove(spec.files.pid, state.read(spec.files.pid))
 
 
 def _of_this_start(spec: ServerSpec, child: "Popen[bytes]") -> tuple[Identity, ...]:
@@ -170,107 +173,76 @@ def prepare_log(spec: ServerSpec, *, rotate: bool = True) -> int:
     With `rotate` a long one is moved away first: under the lock only, where no server has it open.
     """
     try:
-        return logs.prepare(spec.log_file, spec.log_max_bytes if rotate else 0)
+        return logs.prepare(spec.files.log, spec.files.log_max_bytes if rotate else 0)
     except OSError as error:
         raise StateUnusableError(
-            f"The log {spec.log_file} can't be written: {error.strerror or error}.",
-            hint=remedy_of(error) or f"Set {spec.name}.logFile to a file that you may write.",
-            details={"file": str(spec.log_file)},
+            f"The log {spec.files.log} can't be written: {error.strerror or error}.",
+            hint=remedy_of(error) or _another_log(spec),
+            details={"file": str(spec.files.log)},
         ) from error
 
 
+def _another_log(spec: ServerSpec) -> str:
+    if spec.files.log_key:
+        return f"Set {spec.files.log_key} to a file that you may write."
+    return f"Move {spec.files.log} away, or make its folder writable."
+
+
 def _spawn(spec: ServerSpec, argv: tuple[str, ...]) -> "Popen[bytes]":
-    name, _, value = spec.marker.partition("=")
-    assert name == MARKER  # noqa: S101 - the record of a server rests on it
     try:
-        return spawn.spawn(argv, spec.cwd, {**spec.env, name: value}, spec.log_file)
+        return spawn.spawn(argv, spec.cwd, spec.marked_env, spec.files.log)
     except OSError as error:
         raise failures.not_executed(spec, argv, error) from error
 
 
-def _record(
-    spec: ServerSpec, argv: tuple[str, ...], child: "Popen[bytes]", offset: int
-) -> ServerRecord:
+def _identify(spec: ServerSpec, child: "Popen[bytes]", offset: int) -> Identity:
     identity = process.identify(child.pid)
     if identity is None:  # it has ended already
         raise failures.exited(spec, child, offset)
+    return identity
+
+
+def record_of(
+    spec: ServerSpec,
+    argv: tuple[str, ...],
+    identity: Identity,
+    log: str | None,
+    offset: int,
+) -> ServerRecord:
+    """Return the record of a server that was spawned just now; `offset`: bytes of its `log`."""
     return ServerRecord(
         process=identity,
         port=spec.port,
         argv=argv,
-        urls=spec.urls,
-        log_file=str(spec.log_file),
+        urls=spec.behaviour.urls,
+        log_file=log,
         log_offset=offset,
         cwd=str(spec.cwd),
         worktree=str(spec.worktree),
         branch=spec.branch,
         started_at=round(time.time(), 3),
-        stand_in=spec.stand_in,
+        stand_in=spec.behaviour.stand_in,
     )
 
 
-def _prove(
+def _await_proof(
     spec: ServerSpec, record: ServerRecord, child: "Popen[bytes]", terms: Terms
-) -> ServerRecord:
-    """Wait until the port's listener is proved ours and answers; return the record with it."""
-    moved = MoveWatch(spec, record)
+) -> Observed:
+    """Wait until it is up, or has moved. Raises what else may become of a start."""
+    moves = MoveWatch(spec, record)
 
-    def attempt() -> ServerRecord | None:
-        if child.poll() is not None:
-            raise failures.exited(spec, child, record.log_offset)
-        if not sockets.is_open(spec.port, spec.host):
-            if moved.is_seen():
-                raise _MovedError(moved.port)
-            return None
-        roots = (record.process,)
-        listener = proved_listener(spec.port, family(spec, roots, spec.port).members)
-        if listener is None:
-            if has_strangers(spec, roots, spec.port):
-                raise failures.port_in_use(spec, spec.port)
-            return None
-        status = ask(listener.address, spec.port, spec.health_path, terms.deadline)
-        return record._replace(listener=listener) if is_answer(spec, status) else None
+    def attempt() -> Observed | None:
+        ended = child.poll() is not None
+        seen = observe(spec, record, moves, ended=ended, deadline=terms.deadline)
+        return None if seen.start is Start.WAITING else seen
 
-    what = f"the {spec.title} (pid {child.pid}) on port {spec.port}; log: {spec.log_file}"
+    what = f"the {spec.title} (pid {child.pid}){spec.where}; log: {spec.files.log}"
     begun = time.monotonic()
-    proved = polling.wait(attempt, terms.deadline, what=lambda: what, notify=terms.notify)
-    if proved is None:
+    seen = polling.wait(attempt, terms.deadline, what=lambda: what, notify=terms.notify)
+    if seen is None:
         raise failures.not_ready(spec, time.monotonic() - begun, record.log_offset)
-    return proved
-
-
-class MoveWatch:
-    """Notices that a server serves another port than it was told to.
-
-    The real Inngest does so when its port is taken as it starts (inngest pull request 3837), and
-    goes on for good when whoever held it is gone a moment later. Its other ports may answer a
-    little earlier than the one that counts, so a second is granted.
-    """
-
-    def __init__(self, spec: ServerSpec, record: ServerRecord) -> None:
-        self.spec, self.record = spec, record
-        self.next_check = time.monotonic() + MOVE_GRACE / 2
-        self.first_seen: float | None = None
-        self.moved = False
-        self.port = 0
-        """Where it answers, if it does."""
-
-    def is_seen(self) -> bool:
-        """Look, at most twice a second; return whether it has been so for MOVE_GRACE seconds."""
-        now = time.monotonic()
-        if not self.spec.moves or now < self.next_check:
-            return self.moved
-        self.next_check = now + MOVE_GRACE / 2
-        members = process.family((self.record.process,), self.spec.marker).members
-        listeners = sockets.listening(pids=[member.pid for member in members])
-        serves = next((found for found in listeners if self._answers(found)), None)
-        self.port = serves.port if serves else 0
-        if not serves:
-            self.first_seen = None
-        elif self.first_seen is None:
-            self.first_seen = now
-        self.moved = self.first_seen is not None and now - self.first_seen >= MOVE_GRACE
-        return self.moved
-
-    def _answers(self, found: Socket) -> bool:
-        return is_answer(self.spec, ask(found.address, found.port, self.spec.health_path))
+    if seen.start is Start.EXITED:
+        raise failures.exited(spec, child, record.log_offset)
+    if seen.start is Start.TAKEN and spec.port is not None:
+        raise failures.port_in_use(spec, spec.port)
+    return seen

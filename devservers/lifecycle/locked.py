@@ -1,7 +1,7 @@
 """Holding a server's lock, and saying who else does."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from devservers.lifecycle import failures, state
 from devservers.lifecycle.launch import Notify
@@ -15,7 +15,15 @@ def awaited(spec: ServerSpec, *, blocked: bool) -> str:
     """Return what is being waited for; `blocked`: the lock first, of whoever is named."""
     who = failures.lock_holder(spec) if blocked else None
     by = f", which another call (pid {who.process.pid}) is starting or stopping" if who else ""
-    return f"the {spec.title} on port {spec.port}{by}"
+    return f"the {spec.title}{spec.where}{by}"
+
+
+def lock(spec: ServerSpec, timeout: float) -> AbstractContextManager[bool]:
+    """Return `state.lock` of the server's files, in a folder that is made if it is ours to make."""
+    if spec.files.owned:
+        with suppress(OSError):  # the lock says what is wrong
+            spec.files.pid.parent.mkdir(parents=True, exist_ok=True)
+    return state.lock(spec.files.pid, timeout)
 
 
 @contextmanager
@@ -25,13 +33,13 @@ def locked(spec: ServerSpec, timeout: float, notify: Notify | None = None) -> It
     Raises LockTimeoutError after `timeout` seconds.
     """
     silent = min(timeout, polling.FIRST_NOTE)
-    with state.lock(spec.pid_file, silent) as held:
+    with lock(spec, silent) as held:
         if held:
             yield
             return
     if notify:
         notify(f"Waiting for {awaited(spec, blocked=True)}, up to {timeout:g} s …")
-    with state.lock(spec.pid_file, timeout - silent) as held:
+    with lock(spec, timeout - silent) as held:
         if not held:
             raise failures.lock_timeout(spec, timeout)
         yield

@@ -14,7 +14,7 @@ class ServerRecord(NamedTuple):
 
     process: Identity
     """The process that we spawned; for an adopted server its listener."""
-    port: int
+    port: int | None
     argv: tuple[str, ...]
     urls: tuple[str, ...]
     """What the server was told to watch, at its start and since."""
@@ -29,6 +29,8 @@ class ServerRecord(NamedTuple):
     listener: Listener | None = None
     adopted: bool = False
     stand_in: bool = False
+    ready: bool = False
+    """It was proved to be up."""
 
 
 def parse(data: bytes) -> ServerRecord | None:
@@ -36,9 +38,11 @@ def parse(data: bytes) -> ServerRecord | None:
     try:
         raw = json.loads(data)
         listener = raw["listener"]
+        if listener is not None and raw["port"] is None:
+            return None
         return ServerRecord(
             process=_identity(raw),
-            port=_whole(raw["port"], 65535),
+            port=None if raw["port"] is None else _whole(raw["port"], 65535),
             argv=_texts(raw["argv"]),
             urls=_texts(raw["urls"]),
             log_file=_text_or_none(raw["logFile"]),
@@ -50,6 +54,7 @@ def parse(data: bytes) -> ServerRecord | None:
             listener=None if listener is None else _listener(listener),
             adopted=_flag(raw["adopted"]),
             stand_in=_flag(raw["standIn"]),
+            ready=_flag(raw.get("ready", False)),  # not in those of version 0.1
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -80,6 +85,7 @@ def dump(record: ServerRecord) -> str:
         },
         "adopted": record.adopted,
         "standIn": record.stand_in,
+        "ready": record.ready,
     }
     return f"{json.dumps(data, indent=1)}\n"
 

@@ -9,8 +9,8 @@ class Ensured(NamedTuple):
 
     action: str
     """started, already-running, restarted or starting."""
-    port: int
-    url: str
+    port: int | None
+    url: str | None
     pid: int | None
     """None for a server of another user, which may not be known."""
     listener_pid: int | None
@@ -30,19 +30,25 @@ class Ensured(NamedTuple):
     left: tuple[dict[str, object], ...] = ()
     """What the stopped server had opened and that lives on: pid, name, command."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing had to be done."""
+        return self.action == "already-running" and not self.added
+
 
 class Stopped(NamedTuple):
     """The answer of stop."""
 
     action: str
     """stopped or not-running."""
-    port: int
+    port: int | None
     pids_killed: tuple[int, ...]
-    port_free: bool
+    port_free: bool | None
+    """None for a server without a port."""
     forced: bool
     """SIGKILL was needed."""
     holders: tuple[dict[str, object], ...] = ()
-    """Who holds the port still, described as in the contract."""
+    """Who holds the port still, as docs/reference.md describes one."""
     warnings: tuple[str, ...] = ()
     left: tuple[dict[str, object], ...] = ()
     """What the server had opened and that lives on: pid, name, command."""
@@ -53,8 +59,8 @@ class Status(NamedTuple):
 
     state: str
     """running, starting, unresponsive, stopped, stale or foreign."""
-    port: int
-    url: str
+    port: int | None
+    url: str | None
     pid: int | None
     listener_pid: int | None
     pid_file: str
@@ -73,7 +79,7 @@ class Status(NamedTuple):
     holders: tuple[dict[str, object], ...] = ()
     warnings: tuple[str, ...] = ()
     details: Mapping[str, object] = {}
-    """What only this kind of server has to say, under the contract's names."""
+    """What only this kind of server has to say, under the names of docs/reference.md."""
     lines: tuple[str, ...] = ()
     """The same for people."""
 

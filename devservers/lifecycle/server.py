@@ -1,6 +1,6 @@
 """THE lifecycle of a declared server: ensure, stop, restart. There is only one.
 
-Everything is decided from what `verdict.look` says: first without the lock, then again under it;
+Everything is decided from what `verdict.examine` says: first without the lock, then again under it;
 only under it is anything started, stopped, adopted or written.
 """
 
@@ -9,12 +9,13 @@ import time
 from devservers.errors import StateUnusableError
 from devservers.lifecycle import adoption, failures, launch, state
 from devservers.lifecycle.decide import Action, decide, stops_next
-from devservers.lifecycle.launch import MoveWatch, Notify, Terms
-from devservers.lifecycle.locked import LOCK_TIMEOUT, awaited, locked
+from devservers.lifecycle.launch import Notify, Terms
+from devservers.lifecycle.locked import LOCK_TIMEOUT, awaited, lock, locked
+from devservers.lifecycle.observation import MoveWatch
 from devservers.lifecycle.result import Ensured, Stopped
-from devservers.lifecycle.status import answer
-from devservers.lifecycle.verdict import Verdict, View, glance, has_strangers, look
-from devservers.spec import ServerSpec
+from devservers.lifecycle.status import ensured
+from devservers.lifecycle.verdict import Verdict, View, examine, quick_proof
+from devservers.spec import Reconciled, ServerSpec
 from devservers.system import polling, process, procfs, sockets
 from devservers.system.identity import Identity
 from devservers.system.process import Ended
@@ -39,8 +40,8 @@ def ensure(
     what is being waited for. Raises any DevServerError but ConfigInvalidError and NoPortError.
     """
     terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
-    if (running := glance(spec, terms.deadline)) is not None:
-        return answer(spec, "already-running", running)
+    if (running := quick_proof(spec, terms.deadline)) is not None:
+        return ensured(spec, "already-running", running)
     ensuring = _Ensuring(spec, terms)
     found = polling.wait(ensuring.attempt, terms.deadline, what=ensuring.awaited, notify=notify)
     if found is not None:
@@ -82,7 +83,7 @@ def restart(
         _require_place(spec)
         # Half of the time at most goes into the stop, or none would be left for the start.
         stopped = _stop(spec, min(STOP_GRACE, timeout / 2), force=force)
-        done = _carry_out(spec, look(spec), terms)
+        done = _carry_out(spec, examine(spec), terms)
     if done is None:
         raise failures.left_alone(spec, None, timeout)
     return done._replace(
@@ -95,10 +96,10 @@ def restart(
 
 def _require_place(spec: ServerSpec) -> None:
     """Raise StateUnusableError where the disk would not take what a start writes."""
-    state.require_lock(spec.pid_file)
+    state.require_lock(spec.files.pid)
     launch.prepare_log(spec, rotate=False)
-    if (record := state.read(spec.pid_file)) is not None:
-        state.write(spec.pid_file, record)
+    if (record := state.read(spec.files.pid)) is not None:
+        state.write(spec.files.pid, record)
 
 
 class _Ensuring:
@@ -114,17 +115,17 @@ class _Ensuring:
     def attempt(self) -> Ensured | None:
         """Return the answer; None while the lock is held or our server does not answer yet."""
         spec, deadline = self.spec, self.terms.deadline
-        if (running := glance(spec, deadline)) is not None:
-            return answer(spec, "already-running", running)
+        if (running := quick_proof(spec, deadline)) is not None:
+            return ensured(spec, "already-running", running)
         if self.seen or not self.terms.wait:  # without the lock, which a restart may want
-            seen = look(spec, deadline=deadline)
+            seen = examine(spec, deadline=deadline)
             if decide(seen, moved=self._has_moved(seen)) is Action.WAIT:
                 return _waiting(spec, seen, self.terms)
-        with state.lock(spec.pid_file, 0) as held:
+        with lock(spec, 0) as held:
             self.blocked = not held
             if self.blocked:
                 return None
-            seen = look(spec, deadline=deadline)
+            seen = examine(spec, deadline=deadline)
             return _carry_out(spec, seen, self.terms, moved=self._has_moved(seen))
 
     def awaited(self) -> str:
@@ -137,7 +138,7 @@ class _Ensuring:
         if seen.verdict is not Verdict.STARTING or seen.record is None:
             return False
         self.moved = self.moved or MoveWatch(self.spec, seen.record)
-        return self.moved.is_seen()
+        return self.moved.port() is not None
 
 
 def _carry_out(
@@ -146,14 +147,14 @@ def _carry_out(
     """Do, under the lock, what is decided, until that is an answer; None where it is to wait."""
     killed: list[int] = []
     while True:
-        if view.verdict is Verdict.ORPHAN and not view.answers:
+        if view.verdict is Verdict.ORPHAN and not view.answers and view.port is not None:
             view = _after_a_moment(spec, view, terms.deadline)
         match decide(view, force=terms.force, moved=moved):
             case Action.WAIT:
                 return _waiting(spec, view, terms)
             case Action.ADOPT_SILENT:
                 record = adoption.record_of(spec, view)
-                state.write(spec.pid_file, record)
+                state.write(spec.files.pid, record)
                 return _waiting(spec, view._replace(record=record), terms)
             case Action.TAKE_OVER:
                 done = _take_over(spec, view, terms.deadline)
@@ -165,13 +166,13 @@ def _carry_out(
                 return done._replace(pids_killed=(*killed, *done.pids_killed))
             case Action.REPLACE:
                 killed += launch.end(spec, _roots(view), STOP_GRACE, port=view.port).pids
-                state.remove(spec.pid_file, view.record)
-                view, moved = look(spec), False
+                state.remove(spec.files.pid, view.record)
+                view, moved = examine(spec), False
 
 
 def _waiting(spec: ServerSpec, view: View, terms: Terms) -> Ensured | None:
     """Return None, for another look; or at once what a caller is told who doesn't wait."""
-    return answer(spec, "starting", view.record) if view.record and not terms.wait else None
+    return ensured(spec, "starting", view.record) if view.record and not terms.wait else None
 
 
 def _start(spec: ServerSpec, terms: Terms) -> Ensured:
@@ -181,18 +182,20 @@ def _start(spec: ServerSpec, terms: Terms) -> Ensured:
     warnings = (f"Terminated {_pids(forced)}, which held the port.",) if forced else ()
     record, ended = launch.launch(spec, terms)
     action = "started" if terms.wait else "starting"
-    done = answer(spec, action, record, warnings=warnings)
+    done = ensured(spec, action, record, warnings=warnings)
     return done._replace(pids_killed=(*forced, *ended))
 
 
 def _take_over(spec: ServerSpec, view: View, deadline: float) -> Ensured:
     """Record a running server that is not recorded as it is, and bring it in line with the spec."""
     record = adoption.record_of(spec, view)
-    changes = spec.reconcile(record.port, record.urls, deadline)
-    record = record._replace(urls=changes.urls)
-    if record != view.record or state.read_pid(spec.pid_file) != record.process.pid:
-        state.write(spec.pid_file, record)
-    done = answer(spec, "already-running", record, warnings=changes.warnings)
+    changes = Reconciled(record.urls)
+    if record.port is not None:
+        changes = spec.behaviour.reconcile(record.port, record.urls, deadline)
+    record = record._replace(urls=changes.urls, ready=True)
+    if record != view.record or state.read_pid(spec.files.pid) != record.process.pid:
+        state.write(spec.files.pid, record)
+    done = ensured(spec, "already-running", record, warnings=changes.warnings)
     return done._replace(added=changes.added)
 
 
@@ -200,7 +203,7 @@ def _after_a_moment(spec: ServerSpec, view: View, deadline: float) -> View:
     """Return the view of an orphan once it answers; as it is where it doesn't in ORPHAN_GRACE."""
 
     def attempt() -> View | None:
-        seen = look(spec)
+        seen = examine(spec)
         return seen if seen.answers else None
 
     until = min(deadline, time.monotonic() + ORPHAN_GRACE)
@@ -208,7 +211,7 @@ def _after_a_moment(spec: ServerSpec, view: View, deadline: float) -> View:
 
 
 def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
-    view = first = look(spec, deadline=0)  # whether it answers makes no difference here
+    view = first = examine(spec, deadline=0)  # whether it answers makes no difference here
     port = view.port
     killed: list[int] = []
     left: dict[Identity, None] = {}
@@ -217,7 +220,7 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
     while True:
         ended = launch.end(spec, _roots(view), grace, port=port, strays=force)
         try:
-            state.remove(spec.pid_file, view.record)
+            state.remove(spec.files.pid, view.record)
         except StateUnusableError as error:  # a read-only disk: nothing depends on these files
             kept = [f"{error.message} {error.hint}"]
         left |= dict.fromkeys(ended.left)
@@ -227,32 +230,28 @@ def _stop(spec: ServerSpec, grace: float, *, force: bool) -> Stopped:
             others = _terminate_holders(spec, port, grace)
             killed += others.pids
             forced = forced or others.forced
-        view = look(spec, deadline=0)
+        view = examine(spec, deadline=0)
         if not stops_next(first, view):
             break
-    free = polling.wait(
-        lambda: _free_or_foreign(spec, port), time.monotonic() + launch.FREE_TIMEOUT, what=str
+    free = (
+        None
+        if port is None
+        else launch.becomes_free(spec, port, time.monotonic() + launch.FREE_TIMEOUT)
     )
-    holders = () if free == "free" else sockets.holders(port)
-    who = " and ".join(map(failures.describe_holder, holders)) or "nobody that can be seen"
-    taken = () if free == "free" else (f"Port {port} is not free: it is held by {who}.",)
+    holders = sockets.holders(port) if port and free is False else ()
+    who = failures.describe_holders(holders)
+    taken = (f"Port {port} is not free: it is held by {who}.",) if free is False else ()
     strays = tuple(failures.stray(identity.pid) for identity in left if process.is_alive(identity))
     return Stopped(
         action="stopped" if killed else "not-running",
         port=port,
         pids_killed=tuple(dict.fromkeys(killed)),
-        port_free=free == "free",
+        port_free=free,
         forced=forced,
         holders=holders,
         left=strays,
         warnings=(*kept, *taken, *failures.left(strays)),
     )
-
-
-def _free_or_foreign(spec: ServerSpec, port: int) -> str | None:
-    if sockets.is_free(port, spec.host):
-        return "free"
-    return "foreign" if has_strangers(spec, (), port) else None
 
 
 def _roots(view: View) -> tuple[Identity, ...]:
@@ -263,17 +262,17 @@ def _roots(view: View) -> tuple[Identity, ...]:
         if record
         else set()
     )
-    if view.listener:
-        known.add(view.listener.process)
+    known |= {view.listener.process} if view.listener else set()
+    known |= {view.leader} if view.leader else set()
     return tuple(known)
 
 
-def _terminate_holders(spec: ServerSpec, port: int, grace: float) -> Ended:
+def _terminate_holders(spec: ServerSpec, port: int | None, grace: float) -> Ended:
     """End whoever listens on `port`: only on --force. Raises PortInUseError if it can't be done.
 
     Not even then is another user's process signalled, or one in a container.
     """
-    pids = {found.pid for found in sockets.listeners(port)}
+    pids = {found.pid for found in sockets.listeners(port)} if port is not None else set()
     near = [pid for pid in pids if pid and procfs.is_within_reach(pid)]
     ended = process.stop(filter(None, map(process.identify, near)), grace)
     if ended.survivors or len(near) < len(pids):

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from devservers import worktree
 from devservers.errors import StateUnusableError, remedy_of
 from devservers.lifecycle.record import LARGEST_PID, ServerRecord, dump, parse, seconds
 from devservers.system import process
@@ -236,7 +237,9 @@ def _replace(path: Path, text: str) -> None:
 
 def _refuse(path: Path, what: str, error: OSError | None = None) -> NoReturn:
     folder = path.parent
-    hint = f"Move {path} away, or set another path in the configuration (inngest.pidFile)."
+    hint = f"Move {path} away."
+    if folder.name not in worktree.STATE_FOLDERS:  # it was chosen in the configuration
+        hint = f"Move {path} away, or set another pidFile in the configuration."
     if error:
         what = f"{what}: {error.strerror or error}"
         hint = remedy_of(error) or hint

@@ -7,22 +7,20 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from devservers.errors import StateUnusableError
-from devservers.lifecycle import state
+from devservers.lifecycle import readiness, state
 from devservers.lifecycle.record import ServerRecord
-from devservers.spec import Recognised, ServerSpec
-from devservers.system import http_status, process, procfs, sockets
+from devservers.spec import Http, Log, Recognised, ServerSpec, Tcp
+from devservers.system import process, procfs, sockets
 from devservers.system.identity import Identity, Listener, Socket
 from devservers.system.process import Family
 
-ANSWER_TIMEOUT = http_status.TIMEOUT
 RECOGNISE_PATIENCE = 1.0  # seconds after which no further socket on the port is asked what it is
-LEAST_PATIENCE = 0.25  # seconds; for a server that is well, on a machine that is busy
 SECOND_LOOK = 0.05  # seconds; a process that ends has no environment while its sockets still close
 LOOKS = 3
 
 
 class Verdict(enum.Enum):
-    """The rows of the decision table in the design."""
+    """The rows of the decision table in docs/architecture.md."""
 
     RUNNING = "ours, listens and answers"
     UNRESPONSIVE = "ours, listens and does not answer"
@@ -39,18 +37,20 @@ class View(NamedTuple):
     """A verdict and what it rests on."""
 
     verdict: Verdict
-    port: int
+    port: int | None
     record: ServerRecord | None
     """As it is on disk; stale if the verdict says so."""
     listener: Listener | None = None
     """Who listens, if that is ours or adoptable and may be known."""
+    leader: Identity | None = None
+    """Of an orphan that has no port: the process that the others descend from."""
     http_status: int | None = None
     answers: bool = False
     """That status counts as an answer of such a server."""
     recognised: Recognised | None = None
 
 
-def glance(spec: ServerSpec, deadline: float = math.inf) -> ServerRecord | None:
+def quick_proof(spec: ServerSpec, deadline: float = math.inf) -> ServerRecord | None:
     """Return the record if it is proved, at almost no cost, that nothing has to be done.
 
     That is: pid file and record agree, the recorded processes are the very same, the recorded
@@ -58,15 +58,19 @@ def glance(spec: ServerSpec, deadline: float = math.inf) -> ServerRecord | None:
     No lock, no psutil on Linux, and no cost that grows with the machine's processes or sockets.
     It is not waited for an answer beyond `deadline`, a monotonic instant.
     """
-    record = state.read(spec.pid_file)
-    if record is None or record.listener is None or not set(spec.urls) <= set(record.urls):
+    record = state.read(spec.files.pid)
+    if record is None or not set(spec.behaviour.urls) <= set(record.urls):
         return None
-    if state.read_pid(spec.pid_file) != record.process.pid or not process.is_alive(record.process):
+    if state.read_pid(spec.files.pid) != record.process.pid or not process.is_alive(record.process):
         return None
-    if not _still_listens(record.listener, record.port):
+    if not (record.ready or isinstance(spec.ready, (Http, Tcp))):
         return None
-    status = ask(record.listener.address, record.port, spec.health_path, deadline)
-    return record if is_answer(spec, status) else None
+    if record.port is None:
+        return record if spec.port is None else None
+    if record.listener is None or not _still_listens(record.listener, record.port):
+        return None
+    said = readiness.of_listener(spec, record.listener.address, record.port, deadline)
+    return record if said.ok else None
 
 
 def require_sight() -> None:
@@ -78,22 +82,23 @@ def require_sight() -> None:
         )
 
 
-def look(spec: ServerSpec, path: str | None = None, deadline: float = math.inf) -> View:
-    """Return what is true now; `path` is asked for instead of the spec's health path.
+def examine(spec: ServerSpec, deadline: float = math.inf, *, home: bool = False) -> View:
+    """Return what is true now; with `home` the page is asked for that a person would look at.
 
     It is not waited for the answer of a server beyond `deadline`, a monotonic instant. Raises
     StateUnusableError.
     """
     require_sight()
-    path = path or spec.health_path
-    record = state.read(spec.pid_file)
+    record = state.read(spec.files.pid)
     if record is not None and process.is_alive(record.process):
-        return _look_at_ours(spec, record, path, deadline)
-    return _look_at_port(spec, record, path, deadline)
+        return _examine_ours(spec, record, deadline, home=home)
+    if spec.port is None:
+        return _examine_mark(spec, record)
+    return _examine_port(spec, record, spec.port, deadline, home=home)
 
 
 def family(
-    spec: ServerSpec, roots: Iterable[Identity], port: int, *, ask_strays: bool = True
+    spec: ServerSpec, roots: Iterable[Identity], port: int | None, *, ask_strays: bool = True
 ) -> Family:
     """Return who belongs to the server: the family of `roots`, of its mark, and of its port.
 
@@ -106,12 +111,12 @@ def family(
     if not found.strays:
         return found
     by_pid = {stray.pid: stray for stray in found.strays}
-    until = time.monotonic() + (RECOGNISE_PATIENCE if ask_strays and spec.moves else 0)
+    until = time.monotonic() + (RECOGNISE_PATIENCE if ask_strays and spec.behaviour.moves else 0)
     serving: set[int | None] = set()
     for socket in sockets.listening(by_pid):
         if socket.pid in serving:
             continue
-        if socket.port == port or (time.monotonic() < until and spec.recognise(socket)):
+        if socket.port == port or (time.monotonic() < until and spec.behaviour.recognise(socket)):
             serving.add(socket.pid)
     more = tuple(stray for pid, stray in by_pid.items() if pid in serving)
     return process.family((*roots, *more), spec.marker) if more else found
@@ -137,47 +142,49 @@ def proved_listener(port: int, members: Iterable[Identity]) -> Listener | None:
     return None
 
 
-def is_answer(spec: ServerSpec, status: int | None) -> bool:
-    """Return whether an HTTP status (None: no answer) counts as an answer of this server."""
-    return status is not None and status <= spec.worst_status
-
-
-def ask(address: str, port: int, path: str, deadline: float = math.inf) -> int | None:
-    """Return the HTTP status of a socket that is bound to `address`; None if it gives none.
-
-    It is waited for ANSWER_TIMEOUT at most, and not beyond `deadline` (a monotonic instant), but
-    always for the moment that a server needs that is well.
-    """
-    patience = min(ANSWER_TIMEOUT, max(deadline - time.monotonic(), LEAST_PATIENCE))
-    return http_status.first_status(address, port, path, patience)
-
-
-def _look_at_ours(spec: ServerSpec, record: ServerRecord, path: str, deadline: float) -> View:
-    listener = record.listener
-    if listener is None or not _still_listens(listener, record.port):
-        if not sockets.is_open(record.port, spec.host):
-            return View(Verdict.STARTING, record.port, record)
+def _examine_ours(spec: ServerSpec, record: ServerRecord, deadline: float, *, home: bool) -> View:
+    port, listener = record.port, record.listener
+    if port is None:
+        is_up = readiness.of_output(spec, record)
+        verdict = Verdict.RUNNING if is_up else Verdict.STARTING
+        return View(verdict, None, record, answers=is_up)
+    if listener is None or not _still_listens(listener, port):
+        if not sockets.is_open(port, spec.host):
+            return View(Verdict.STARTING, port, record)
         roots = (record.process,)
-        listener = proved_listener(record.port, family(spec, roots, record.port).members)
+        listener = proved_listener(port, family(spec, roots, port).members)
         if listener is None:
-            others = has_strangers(spec, roots, record.port)
-            return View(Verdict.CONFLICT if others else Verdict.STARTING, record.port, record)
-    status = ask(listener.address, record.port, path, deadline)
-    verdict = Verdict.RUNNING if is_answer(spec, status) else Verdict.UNRESPONSIVE
-    return View(verdict, record.port, record, listener, status, is_answer(spec, status))
+            others = has_strangers(spec, roots, port)
+            return View(Verdict.CONFLICT if others else Verdict.STARTING, port, record)
+    said = readiness.of_listener(spec, listener.address, port, deadline, home=home)
+    verdict = Verdict.RUNNING if said.ok else Verdict.UNRESPONSIVE
+    if said.ok and not readiness.of_output(spec, record):
+        verdict, said = Verdict.STARTING, said._replace(ok=False)
+    return View(verdict, port, record, listener, http_status=said.http_status, answers=said.ok)
 
 
-def _look_at_port(
-    spec: ServerSpec, record: ServerRecord | None, path: str, deadline: float
+def _examine_mark(spec: ServerSpec, record: ServerRecord | None) -> View:
+    """Return the view of a server without a port whose recorded process is gone, if it has one."""
+    members = process.family((), spec.marker).members
+    if not members:
+        verdict = Verdict.STALE if state.exists(spec.files.pid) else Verdict.STOPPED
+        return View(verdict, None, record)
+    leader = next((one for one in members if process.leads(one.pid)), members[0])
+    # Where its output since its start begins is lost with the record.
+    can_be_told = record is not None or not isinstance(spec.ready, Log)
+    return View(Verdict.ORPHAN, None, record, leader=leader, answers=can_be_told)
+
+
+def _examine_port(
+    spec: ServerSpec, record: ServerRecord | None, port: int, deadline: float, *, home: bool
 ) -> View:
-    port = spec.port
-    if record and record.listener and process.is_alive(record.listener.process):
+    if record and record.port and record.listener and process.is_alive(record.listener.process):
         port = record.port  # what we spawned is gone, what it spawned is not
     for _ in range(LOOKS):
         if not sockets.is_open(port, spec.host):
             break
         listeners = sockets.listeners(port)
-        found = _look_at_sockets(spec, record, listeners, path, deadline)
+        found = _examine_sockets(spec, record, listeners, deadline, home=home)
         if found:
             return found
         time.sleep(SECOND_LOOK)
@@ -185,16 +192,17 @@ def _look_at_port(
             return View(Verdict.FOREIGN, port, record)
     else:  # it is there at each look, and can't be seen from here
         return View(Verdict.FOREIGN, port, record)
-    verdict = Verdict.STALE if state.exists(spec.pid_file) else Verdict.STOPPED
+    verdict = Verdict.STALE if state.exists(spec.files.pid) else Verdict.STOPPED
     return View(verdict, port, record)
 
 
-def _look_at_sockets(
+def _examine_sockets(
     spec: ServerSpec,
     record: ServerRecord | None,
     listeners: tuple[Socket, ...],
-    path: str,
     deadline: float,
+    *,
+    home: bool,
 ) -> View | None:
     """Return the view of a server of this kind among `listeners`, None if they are all foreign.
 
@@ -204,21 +212,22 @@ def _look_at_sockets(
     known = [(found, who) for found in near if found.pid and (who := process.identify(found.pid))]
     for found, identity in known:
         if _is_orphan(spec, record, identity):
-            status = ask(found.address, found.port, path, deadline)
-            listener = _listener(found, identity)
-            answers = is_answer(spec, status)
-            return View(Verdict.ORPHAN, found.port, record, listener, status, answers)
+            said = readiness.of_listener(spec, found.address, found.port, deadline, home=home)
+            view = View(Verdict.ORPHAN, found.port, record, _listener(found, identity))
+            return view._replace(http_status=said.http_status, answers=said.ok)
     begun = time.monotonic()
     for found, identity in known:
         if time.monotonic() - begun > RECOGNISE_PATIENCE:
             break  # many sockets (SO_REUSEPORT), none of which answers
-        recognised = spec.recognise(found)  # that very one: others may hold the port beside it
+        recognised = spec.behaviour.recognise(
+            found
+        )  # that very one: others may hold the port beside it
         if recognised is not None:
-            status = ask(found.address, found.port, path, deadline)
-            listener = _listener(found, identity)
-            answers = is_answer(spec, status)
-            view = View(Verdict.ADOPTABLE, found.port, record, listener, status, answers)
-            return view._replace(recognised=recognised)
+            said = readiness.of_listener(spec, found.address, found.port, deadline, home=home)
+            view = View(Verdict.ADOPTABLE, found.port, record, _listener(found, identity))
+            return view._replace(
+                http_status=said.http_status, answers=said.ok, recognised=recognised
+            )
     return None
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from devservers.config import NextjsConfig
 from devservers.errors import CliNotFoundError
+from devservers.nextjs.settings import Settings
 from devservers.system import programs, untrusted_files
 from devservers.worktree import Worktree
 
@@ -72,7 +72,7 @@ def installed_version(root: Path) -> Version | None:
 
 
 def find_command(
-    settings: NextjsConfig, here: Worktree, port: int, env: Mapping[str, str]
+    settings: Settings, here: Worktree, port: int, env: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Return the argv of this worktree's server. Raises CliNotFoundError."""
     path = env.get("PATH", os.defpath)
@@ -111,7 +111,7 @@ def remedy(words: str) -> str | None:
     return next((cure for known, cure in HINTS if re.search(known, words)), None)
 
 
-def _own_command(settings: NextjsConfig, here: Worktree, port: int, path: str) -> tuple[str, ...]:
+def _own_command(settings: Settings, here: Worktree, port: int, path: str) -> tuple[str, ...]:
     words = tuple(
         word.replace("{port}", str(port)).replace("{hostname}", settings.hostname)
         for word in settings.command or ()

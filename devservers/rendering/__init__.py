@@ -1,1 +1,1 @@
-"""Results as JSON under the contract's names, and as lines for people."""
+"""Results as JSON under the names of docs/reference.md, and as lines for people."""

@@ -30,7 +30,7 @@ def apps(found: Sequence[App], here: str) -> Rendered:
     ]
     titles = ("", "PORT", "STATE", "APP", "FUNCTIONS", "BRANCH", "WORKTREE")
     return Rendered(
-        {"apps": [app_data(app) for app in found]}, (*table(titles, rows), *_next(found, here))
+        {"apps": [app.data() for app in found]}, (*table(titles, rows), *_next(found, here))
     )
 
 
@@ -62,22 +62,6 @@ def doctor(checks: Sequence[Check]) -> Rendered:
     lines.append(f"{failed} of {len(checks)} checks failed" if failed else "All is well.")
     data = {"checks": [check._asdict() for check in checks]}
     return Rendered(data, tuple(lines), exit_code=1 if failed else 0)
-
-
-def app_data(app: App) -> dict[str, object]:
-    """Return one app under the contract's names."""
-    return {
-        "port": app.port,
-        "url": app.url,
-        "state": app.state,
-        "appId": app.app_id,
-        "functions": app.functions,
-        "servedBy": app.served_by,
-        "worktree": app.worktree,
-        "branch": app.branch,
-        "pid": app.pid,
-        "error": app.error,
-    }
 
 
 def _state(app: App) -> str:

@@ -1,9 +1,9 @@
-"""Rendering of what is about worktrees and ports: JSON under the contract's names, and lines."""
+"""Rendering of what is about worktrees and ports: JSON as docs/reference.md has it, and lines."""
 
 from collections.abc import Sequence
 
-from devservers.nextjs.port_assignment import Assigned
-from devservers.nextjs.port_pool import Entry
+from devservers.ports.assignment import Assigned
+from devservers.ports.pool import Entry
 from devservers.rendering.servers import Rendered
 from devservers.rendering.table import table
 

@@ -1,12 +1,14 @@
-"""Rendering: one result as JSON (the contract's names) and as a few lines for people."""
+"""Rendering: one result as JSON, with the keys of docs/reference.md, and as lines for people."""
 
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from devservers.errors import DevServerError
+from devservers.kind import Kind
+from devservers.lifecycle.failures import describe_holder
 from devservers.lifecycle.result import Ensured, LogFile, Status, Stopped
-from devservers.spec import ports_of
+from devservers.spec import ServerSpec, ports_of
 from devservers.system import clock
 
 STATUS_EXIT = {"running": 0, "starting": 4, "unresponsive": 4}
@@ -20,13 +22,13 @@ class Rendered(NamedTuple):
     lines: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     exit_code: int = 0
+    idle: bool = False
+    """Nothing had to be done: not worth a word to whoever asked for quiet."""
+    is_failure: bool = False
 
 
-def ensured(result: Ensured, title: str, task: str, *, watches: bool) -> Rendered:
-    """Render ensure, start and restart of the collection `task`.
-
-    `watches` tells whether this kind of server watches ports.
-    """
+def ensured(result: Ensured, kind: Kind) -> Rendered:
+    """Render ensure, start and restart of a server of that kind."""
     data: dict[str, object] = {
         "action": result.action,
         "port": result.port,
@@ -43,16 +45,16 @@ def ensured(result: Ensured, title: str, task: str, *, watches: bool) -> Rendere
         "left": result.left,
         "warnings": result.warnings,
     }
-    if watches:
+    if kind.watches:
         data |= {"watching": ports_of(result.urls), "added": ports_of(result.added)}
-    name = _name(title, stand_in=result.stand_in)
+    name = _name(kind.title, stand_in=result.stand_in)
     lines = [
-        f"{name} {_DONE[result.action]}: {result.url}",
+        f"{name} {_DONE[result.action]}{f': {result.url}' if result.url else ''}",
         f"  {_who(result.pid, result.listener_pid)}",
     ]
     if result.worktree and result.action == "already-running":
         lines.append(f"  started from {_from(result.worktree, result.branch)}")
-    if watches:
+    if kind.watches:
         lines.append(f"  watching {_listed(ports_of(result.urls)) or 'no ports'}")
     if result.added:
         lines.append(f"  added to it just now: {_listed(ports_of(result.added))}")
@@ -60,11 +62,19 @@ def ensured(result: Ensured, title: str, task: str, *, watches: bool) -> Rendere
         lines.append(f"  ended before: pid {_listed(result.pids_killed)}")
     lines.append(f"  log: {result.log_file or 'unknown, it was not started by this tool'}")
     if result.action != "already-running":
-        lines.append(f"  next: `inv {task}.status`, `inv {task}.logs --follow`, `inv {task}.stop`")
-    return Rendered(data, tuple(lines), result.warnings)
+        lines.append("  next: " + ", ".join(f"`inv {kind.name}.{word}`" for word in _NEXT))
+    return Rendered(data, tuple(lines), result.warnings, idle=result.idle)
 
 
-def stopped(result: Stopped, title: str) -> Rendered:
+def of(rendered: Rendered, spec: ServerSpec) -> Rendered:
+    """Add whose server it is, if it is a worktree's own: known even of one started by hand."""
+    if spec.shared:
+        return rendered
+    whose = {"worktree": str(spec.worktree), "branch": spec.branch}
+    return rendered._replace(data={**rendered.data, **whose})
+
+
+def stopped(result: Stopped, kind: Kind) -> Rendered:
     """Render stop."""
     data = {
         "action": result.action,
@@ -78,15 +88,16 @@ def stopped(result: Stopped, title: str) -> Rendered:
     }
     if result.action == "stopped":
         how = " (SIGKILL was needed)" if result.forced else ""
-        line = f"{title} stopped{how}: pid {_listed(result.pids_killed)}"
+        line = f"{kind.title} stopped{how}: pid {_listed(result.pids_killed)}"
     else:
-        line = f"{title} is not running"
-    free = "free" if result.port_free else "not free"
-    return Rendered(data, (f"{line}; port {result.port} is {free}",), result.warnings)
+        line = f"{kind.title} is not running"
+    if result.port is not None:
+        line += f"; port {result.port} is {'free' if result.port_free else 'not free'}"
+    return Rendered(data, (line,), result.warnings)
 
 
-def status(result: Status, title: str, task: str, *, watches: bool) -> Rendered:
-    """Render status; `task` is the collection whose ensure is the next step."""
+def status(result: Status, kind: Kind) -> Rendered:
+    """Render status."""
     now = time.time()
     started = result.started_at
     data: dict[str, object] = {
@@ -110,31 +121,34 @@ def status(result: Status, title: str, task: str, *, watches: bool) -> Rendered:
         "branch": result.branch,
         "holders": result.holders,
     }
-    if watches:
+    if kind.watches:
         data["watching"] = ports_of(result.urls)
     data |= {**result.details, "warnings": result.warnings}
-    name = _name(title, stand_in=result.stand_in)
-    lines = [f"{name}: {_STATES[result.state]} {result.url if result.running else ''}".rstrip()]
+    name = _name(kind.title, stand_in=result.stand_in)
+    if result.state == "disabled":
+        return Rendered(data, (_disabled(kind),), result.warnings, NOT_RUNNING)
+    lines = [f"{name}: {_STATES[result.state]}{f' at {result.url}' if _is_at(result) else ''}"]
     if result.running:
         up = f", up {_duration(now - started)}" if started else ""
         lines.append(f"  {_who(result.pid, result.listener_pid)}{up}{_adopted(result)}")
-        if watches:
+        if kind.watches:
             lines.append(f"  watching {_listed(ports_of(result.urls)) or 'no ports'}")
         lines += [f"  {line}" for line in result.lines]
     elif result.state == "foreign":
-        lines.append(f"  port {result.port}; `inv {task}.ensure` says what can be done")
-    elif result.state != "disabled":
-        lines.append(f"  port {result.port}; start it: `inv {task}.ensure`")
-    lines += [f"  held by {_holder(holder)}" for holder in result.holders]
+        lines.append(f"  port {result.port}; `inv {kind.name}.ensure` says what can be done")
+    else:
+        port = "" if result.port is None else f"port {result.port}; "
+        lines.append(f"  {port}start it: `inv {kind.name}.ensure`")
+    lines += [f"  held by {describe_holder(holder)}" for holder in result.holders]
     if result.log_size is not None:
         lines.append(f"  log: {result.log_file} ({result.log_size} bytes)")
     exit_code = STATUS_EXIT.get(result.state, NOT_RUNNING)
     return Rendered(data, tuple(lines), result.warnings, exit_code)
 
 
-def ran(port: int, code: int, more: Mapping[str, object]) -> Rendered:
+def ran(port: int | None, code: int) -> Rendered:
     """Render a server that has run in the foreground; its exit status is handed on."""
-    return Rendered({"action": "ran", "port": port, "exitStatus": code, **more}, exit_code=code)
+    return Rendered({"action": "ran", "port": port, "exitStatus": code}, exit_code=code)
 
 
 def logs(result: LogFile) -> Rendered:
@@ -151,17 +165,45 @@ def logs(result: LogFile) -> Rendered:
     return Rendered(data, (), () if result.exists else (f"Log file not found: {where}",))
 
 
-def disabled(port: int, title: str, **more: object) -> Rendered:
-    """Render what every task answers where `inngest.enabled` is false."""
-    line = f"{title} is disabled here (inngest.enabled is false in the configuration)"
-    return Rendered({"action": "disabled", "port": port, **more, "warnings": ()}, (line,))
+def disabled(kind: Kind, port: int | None, **more: object) -> Rendered:
+    """Render what every task answers where the configuration switches a server off."""
+    data = {"action": "disabled", "port": port, **more, "warnings": ()}
+    return Rendered(data, (_disabled(kind),), idle=True)
+
+
+def _disabled(kind: Kind) -> str:
+    return f"{kind.title}: disabled here ({kind.name}.enabled is false in the configuration)"
+
+
+def _is_at(result: Status) -> bool:
+    return result.running and result.url is not None
 
 
 def failed(error: DevServerError) -> Rendered:
     """Render a failure of any task."""
-    data = {"code": error.code, "message": error.message, "hint": error.hint, **error.details}
+    what = {"code": error.code, "message": error.message, "hint": error.hint, **error.details}
     lines = (f"error: {error.sentence}", *error.lines, *((error.hint,) if error.hint else ()))
-    return Rendered({"action": "error", "error": data}, lines, exit_code=error.exit_code)
+    data = {"action": "error", "error": what}
+    return Rendered(data, lines, exit_code=error.exit_code, is_failure=True)
+
+
+def interrupted(message: str, status: int) -> Rendered:
+    """Render what was told to end, by ^C or SIGTERM."""
+    return _broken_off("interrupted", (message,), message, status)
+
+
+def defect(error: Exception) -> Rendered:
+    """Render a defect of ours; people have been shown its traceback."""
+    return _broken_off("internal", (), f"{type(error).__name__}: {error}", 1)
+
+
+def _broken_off(code: str, lines: tuple[str, ...], message: str, status: int) -> Rendered:
+    error = {"code": code, "message": message, "hint": None}
+    data = {"action": "error", "error": error}
+    return Rendered(data, lines, exit_code=status, is_failure=True)
+
+
+_NEXT = ("status", "logs --follow", "stop")
 
 
 _DONE = {
@@ -171,12 +213,11 @@ _DONE = {
     "starting": "is starting",
 }
 _STATES = {
-    "running": "running at",
-    "starting": "starting at",
-    "unresponsive": "running, but not responding, at",
+    "running": "running",
+    "starting": "starting",
+    "unresponsive": "running, but not responding,",
     "stopped": "not running",
     "stale": "not running (its pid file is left over)",
-    "disabled": "disabled (inngest.enabled is false in the configuration)",
     "foreign": "not running: something else holds its port",
 }
 
@@ -191,12 +232,6 @@ def _who(pid: int | None, listener_pid: int | None) -> str:
     return (
         f"pid {pid}" if listener_pid in (pid, None) else f"pid {pid}, listener pid {listener_pid}"
     )
-
-
-def _holder(holder: Mapping[str, object]) -> str:
-    if holder["pid"] is None:
-        return f"a process of {holder['user'] or 'another user'}"
-    return f"{holder['name'] or 'a process'} (pid {holder['pid']})"
 
 
 def _from(worktree: str, branch: str | None) -> str:

@@ -46,8 +46,8 @@ def append(path: Path) -> int:
     return fd
 
 
-def replace(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write `path` whole or not at all. Raises OSError.
+def replace(path: Path, text: str | bytes, mode: int = 0o600, *, exact: bool = False) -> None:
+    """Write `path` whole or not at all; with `exact`, the umask changes nothing. Raises OSError.
 
     Call it under a lock: what a caller that was killed left half written is removed.
     """
@@ -56,8 +56,10 @@ def replace(path: Path, text: str, mode: int = 0o600) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     fd = os.open(new, flags, mode)
     try:
-        with open(fd, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with open(fd, "wb") as stream:
+            stream.write(text if isinstance(text, bytes) else text.encode())
+            if exact:
+                os.chmod(new, mode)
         new.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

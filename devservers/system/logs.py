@@ -42,6 +42,23 @@ def last_lines(path: Path, lines: int, *, start: int = 0, most: int = 16 * 1024)
         return []
 
 
+def lines_since(path: Path, start: int, most: int) -> Iterator[str]:
+    """Yield each line after byte `start`, of `most` bytes; the last may be incomplete.
+
+    Raises OSError.
+    """
+    rest = ""
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        for text in _decoded(stream, _decoder(), most):
+            *lines, rest = (rest + text).splitlines() or [""]
+            yield from lines
+            if text.endswith(("\n", "\r")):
+                yield rest
+                rest = ""
+    yield rest
+
+
 def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False) -> Iterator[str]:
     """Yield the last `lines` lines, then whatever is appended, until `ended` says so.
 

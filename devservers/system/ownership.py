@@ -34,17 +34,6 @@ def objection(path: str, top: str | None = None, root: str | None = None) -> tup
     )
 
 
-def program(name: str, avoid: tuple[str, ...] = ()) -> str | None:
-    """Return where on the PATH a program is; only in whole paths, and in no folder of `avoid`."""
-    places = [*os.environ.get("PATH", "").split(os.pathsep), *os.defpath.split(os.pathsep)]
-    for place in filter(os.path.isabs, places):
-        file = os.path.join(os.path.realpath(place), name)
-        inside = any(file.startswith(f"{folder}{os.sep}") for folder in avoid)
-        if not inside and os.path.isfile(file) and os.access(file, os.X_OK):
-            return file
-    return None
-
-
 def _fault(path: str, top: str | None) -> tuple[str, str, str] | None:
     """Return what is wrong, with which file or folder, and the command that mends it."""
     seen: set[str] = set()
@@ -111,19 +100,11 @@ def _safe_directories(doubtful: str) -> list[str]:
     """
     import subprocess  # noqa: PLC0415 - only where something is wrong
 
-    git = program("git", avoid=(doubtful,))
-    if git is None:
-        return []
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name.startswith("GIT_CONFIG_")
-    }
+    from devservers.system import git  # noqa: PLC0415 - only where something is wrong
+
     words = ("config", "--show-scope", "--type=path", "-z", "--get-all", "safe.directory")
     try:
-        done = subprocess.run(  # noqa: S603 - words of our own
-            [git, *words], cwd=os.sep, env=env, check=False, capture_output=True, timeout=10
-        )
+        done = git.run(os.sep, *words, settings=True, timeout=10, avoid=(doubtful,))
     except (OSError, subprocess.SubprocessError):
         return []
     fields = os.fsdecode(done.stdout).split("\0")

@@ -1,4 +1,4 @@
-"""Readiness: waiting for a condition with a deadline, and saying so when it takes long."""
+"""Polling: waiting for a condition with a deadline, and saying so when it takes long."""
 
 import time
 from collections.abc import Callable

@@ -108,6 +108,14 @@ def family(roots: Iterable[Identity], marker: str = "") -> Family:
     return Family(*(tuple(table[pid].identity for pid in pids) for pids in (members, strays)))
 
 
+def leads(pid: int) -> bool:
+    """Return whether a process leads its session."""
+    try:
+        return os.getsid(pid) == pid
+    except (OSError, AttributeError):  # it has gone; Windows has no sessions
+        return False
+
+
 def names_session(pid: int, session: int) -> bool:
     """Return whether `pid` was started, by whatever way, in the session of that number."""
     return os.fsencode(f"{procfs.SESSION}={session}") in procfs.environ(pid)

@@ -76,7 +76,7 @@ def preload() -> None:
 
 
 def holder(pid: int | None) -> dict[str, object]:
-    """Describe a process as the contract's `holders` do; None where something can't be known."""
+    """Describe a process as `holders` in docs/reference.md; None where something can't be known."""
     keys = ("pid", "name", "cmdline", "user", "cwd", "since")
     found: dict[str, object] = dict.fromkeys(keys)
     found["pid"] = pid

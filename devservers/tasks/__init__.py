@@ -2,20 +2,29 @@
 
 from devservers.tasks import bytecode
 
-with bytecode.kept():
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from invoke.collection import Collection
 
+with bytecode.kept():
+    from invoke.collection import Collection as _Collection
+
+    from devservers import kinds as _kinds
     from devservers.tasks import dev as _dev
+    from devservers.tasks import factory as _factory
     from devservers.tasks import hooks as _hooks
-    from devservers.tasks import inngest as _inngest
-    from devservers.tasks import nextjs as _nextjs
     from devservers.tasks import ports as _ports
+
+    _kinds_by_name = {kind.name: _factory.collection(kind) for kind in _kinds.every()}
 
 dev = _dev.collection
 hooks = _hooks.collection
-inngest = _inngest.collection
-nextjs = _nextjs.collection
 ports = _ports.collection
-ns = Collection(dev, hooks, inngest, nextjs, ports)
+ns = _Collection(dev, hooks, *_kinds_by_name.values(), ports)
 
-__all__ = ["dev", "hooks", "inngest", "nextjs", "ns", "ports"]
+
+def __getattr__(name: str) -> "Collection":
+    """Return the collection of a kind by its name, for projects with tasks of their own."""
+    if name in _kinds_by_name:
+        return _kinds_by_name[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,73 +1,131 @@
-"""What the tasks of every kind of server have in common: the kind is data, the tasks are made."""
+"""The tasks of one kind of server, made from its entry in the table of kinds."""
 
 import contextlib
+import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from invoke.collection import Collection
 from invoke.context import Context
-from invoke.tasks import task
+from invoke.exceptions import Exit
+from invoke.tasks import Task
 
-from devservers import console, terminal
+from devservers import config, console, kinds, terminal, worktree
 from devservers.errors import StateUnusableError
+from devservers.kind import Kind
 from devservers.lifecycle import server, status
 from devservers.lifecycle.result import Ensured
 from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
 from devservers.spec import ServerSpec
 from devservers.system import logs
-from devservers.tasks import boundary
+from devservers.tasks import bytecode, flags
 
-JSON = "one JSON object on stdout, also on failure"
-START_HELP = {
-    "json_": JSON,
-    "timeout": "seconds until it must answer (default {timeout})",
-    "wait": "--no-wait returns once it is spawned and recorded",
-    "force": "terminate whatever else holds the port, and say so",
-    "quiet": "print nothing when nothing had to be done",
-}
+STOP_GRACE = f"{server.STOP_GRACE:g}"  # seconds
+LINES = "50"
 
 
-class Kind(NamedTuple):
-    """One kind of server, as its tasks need it."""
+class Flag(NamedTuple):
+    """One flag of a task: its default, which tells Invoke its type, and its help."""
 
-    name: str
-    """Of the collection, and so of the command: `inv <name>.ensure`."""
-    title: str
-    declare: Callable[[], ServerSpec]
-    """Returns the server that the caller's worktree declares."""
-    watches: bool
-    """It is told ports to watch, and says so."""
-    facts: Callable[[ServerSpec], Mapping[str, object]] = lambda _spec: {}
-    """What every answer on this kind has in its JSON besides, under the contract's names."""
+    default: object
+    help: str
 
 
-class Flags(NamedTuple):
-    """The flags of ensure and restart, as they come from the command line."""
-
-    timeout: str
-    wait: bool
-    force: bool
-    quiet: bool
+JSON = Flag(default=False, help="one JSON object on stdout, also on failure")
 
 
-def start(
-    kind: Kind, operation: Callable[..., Ensured], flags: Flags, spec: ServerSpec | None = None
-) -> Rendered:
-    """Run `server.ensure` or `server.restart` for `kind`, and render what it answers."""
-    patience = boundary.seconds("--timeout", flags.timeout)
-    declared = spec or kind.declare()
-    if not declared.enabled:
-        return servers.disabled(declared.port, kind.title, url=declared.url(declared.port))
-    notify = None if flags.quiet else console.say
-    done = operation(
-        by_hand(declared), timeout=patience, wait=flags.wait, force=flags.force, notify=notify
-    )
-    rendered = servers.ensured(done, kind.title, kind.name, watches=kind.watches)
-    return _with_facts(kind, declared, rendered)
+def task(
+    name: str,
+    summary: str,
+    body: Callable[..., Rendered],
+    given: Mapping[str, Flag] | None = None,
+    *,
+    aliases: tuple[str, ...] = (),
+) -> Any:
+    """Return an Invoke task `<collection>-<task>` whose body is given its flags by name.
+
+    Every task takes --json, and prints what the body returns or raises. Invoke makes flags of a
+    signature, which is made here: so kinds can differ in their flags, and each has its own task.
+    """
+    table = {"json_": JSON, **(given or {})}
+
+    def run(_: Context, **words: Any) -> None:
+        values = {flag: entry.default for flag, entry in table.items()} | words
+        as_json = values.pop("json_")
+        needed = {"as_json": as_json, **values} if "as_json" in takes else values
+        quiet = bool(values.get("quiet"))
+        with bytecode.kept():
+            code = console.run(lambda: body(**needed), as_json=bool(as_json), quiet=quiet)
+        if code:
+            raise Exit(code=code)
+
+    takes = inspect.signature(body).parameters
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter("context", either)]
+    parameters += [
+        inspect.Parameter(flag, either, default=entry.default) for flag, entry in table.items()
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__doc__ = summary
+    texts = {flag: entry.help for flag, entry in table.items()}
+    return Task(run, name=name, aliases=aliases, help=texts, auto_shortflags=False)
 
 
-def by_hand(spec: ServerSpec) -> ServerSpec:
+def collection(kind: Kind) -> Collection:
+    """Return all tasks of a kind, its status the one that the bare name means."""
+    made = Collection(kind.name)
+    made.add_task(_ensure(kind), name="ensure")
+    made.add_task(_stop(kind), name="stop")
+    made.add_task(_restart(kind), name="restart")
+    made.add_task(_status(kind), name="status", default=True)
+    made.add_task(_logs(kind), name="logs")
+    if kind.foreground:
+        made.add_task(_run(kind), name="run")
+    if kind.tasks:
+        for name, more in import_module(kind.tasks).TASKS.items():
+            made.add_task(more, name=name)
+    return made
+
+
+def declared(kind: Kind, *, claim: bool = False, stand_in: bool = False) -> ServerSpec:
+    """Return the server that the caller's worktree declares; with `claim` its port is kept."""
+    here = worktree.find()
+    settings = config.load(here.root, here.main)
+    return kinds.declared(kind, settings, here, claim=claim, stand_in=stand_in)
+
+
+def _start_flags(kind: Kind) -> dict[str, Flag]:
+    timeout = f"{kind.ready_timeout:g}"
+    stand_in = {"stand_in": Flag(default=False, help="start the bundled imitation instead")}
+    return {
+        "timeout": Flag(timeout, f"seconds until it must answer (default {timeout})"),
+        "wait": Flag(default=True, help="--no-wait returns once it is spawned and recorded"),
+        "force": Flag(default=False, help="terminate whatever else holds the port, and say so"),
+        **(stand_in if kind.imitable else {}),
+        "quiet": Flag(default=False, help="print nothing when nothing had to be done"),
+    }
+
+
+def _start(kind: Kind, operation: Callable[..., Ensured]) -> Callable[..., Rendered]:
+    def start(
+        *, timeout: str, wait: bool, force: bool, quiet: bool, stand_in: bool = False
+    ) -> Rendered:
+        patience = flags.seconds("--timeout", timeout)
+        spec = declared(kind, claim=True, stand_in=stand_in)
+        if not spec.enabled:
+            return servers.disabled(kind, spec.port, url=spec.url(spec.port))
+        notify = None if quiet else console.say
+        done = operation(_by_hand(spec), timeout=patience, wait=wait, force=force, notify=notify)
+        return servers.of(servers.ensured(done, kind), spec)
+
+    return start
+
+
+def _by_hand(spec: ServerSpec) -> ServerSpec:
     """Return `spec` as a person starts it: what it executes is accepted for hooks, too."""
 
     def command() -> tuple[str, ...]:
@@ -78,86 +136,75 @@ def by_hand(spec: ServerSpec) -> ServerSpec:
     return spec._replace(command=command)
 
 
-def _with_facts(kind: Kind, spec: ServerSpec, rendered: Rendered) -> Rendered:
-    return rendered._replace(data={**rendered.data, **kind.facts(spec)})
+def _ensure(kind: Kind) -> Any:
+    summary = f"Make sure that the {kind.title} runs (safe to call at any time, by any number)."
+    body = _start(kind, server.ensure)
+    return task(f"{kind.name}-ensure", summary, body, _start_flags(kind), aliases=("start",))
 
 
-def stop_task(kind: Kind) -> Any:
-    """Return the task that stops this kind of server."""
+def _restart(kind: Kind) -> Any:
+    cost = f"; {kind.loses}" if kind.loses else ""
+    summary = f"Stop and start the {kind.title}{cost}."
+    return task(f"{kind.name}-restart", summary, _start(kind, server.restart), _start_flags(kind))
 
-    @task(
-        name=f"{kind.name}-stop",
-        help={
-            "json_": JSON,
-            "timeout": "seconds between SIGTERM and SIGKILL (default 5)",
-            "force": "terminate whatever else holds the port, too",
+
+def _stop(kind: Kind) -> Any:
+    def stop(*, timeout: str, force: bool) -> Rendered:
+        grace = flags.seconds("--timeout", timeout)
+        spec = declared(kind)
+        if not spec.enabled:
+            return servers.disabled(kind, spec.port, pidsKilled=(), portFree=None, forced=False)
+        done = server.stop(spec, grace=grace, force=force, notify=console.say)
+        return servers.of(servers.stopped(done, kind), spec)
+
+    return task(
+        f"{kind.name}-stop",
+        f"Stop the {kind.title} with all its processes, and prove its port free.",
+        stop,
+        {
+            "timeout": Flag(
+                STOP_GRACE, f"seconds between SIGTERM and SIGKILL (default {STOP_GRACE})"
+            ),
+            "force": Flag(default=False, help="terminate whatever else holds the port, too"),
         },
-        auto_shortflags=False,
     )
-    def stop(_: Context, json_: bool = False, timeout: str = "5", force: bool = False) -> None:
-        def make() -> Rendered:
-            grace = boundary.seconds("--timeout", timeout)
-            spec = kind.declare()
-            if not spec.enabled:
-                more = {"pidsKilled": (), "portFree": None, "forced": False}
-                return servers.disabled(spec.port, kind.title, **more)
-            done = server.stop(spec, grace=grace, force=force, notify=console.say)
-            return _with_facts(kind, spec, servers.stopped(done, kind.title))
-
-        boundary.answer(make, as_json=json_)
-
-    stop.__doc__ = f"Stop the {kind.title} with all its processes, and prove its port free."
-    return stop
 
 
-def status_task(kind: Kind) -> Any:
-    """Return the task that tells the truth about this kind of server."""
+def _status(kind: Kind) -> Any:
+    def show() -> Rendered:
+        spec = declared(kind)
+        found = status.status(spec) if spec.enabled else status.disabled(spec)
+        return servers.of(servers.status(found, kind), spec)
 
-    @task(name=f"{kind.name}-status", help={"json_": JSON}, auto_shortflags=False)
-    def show_status(_: Context, json_: bool = False) -> None:
-        def make() -> Rendered:
-            spec = kind.declare()
-            found = status.status(spec) if spec.enabled else status.disabled(spec)
-            said = servers.status(found, kind.title, kind.name, watches=kind.watches)
-            return _with_facts(kind, spec, said)
-
-        boundary.answer(make, as_json=json_)
-
-    show_status.__doc__ = (
+    summary = (
         f"Say what is true of the {kind.title}: exit status 0 running, 3 not running, "
         "4 not responding."
     )
-    return show_status
+    return task(f"{kind.name}-status", summary, show)
 
 
-def logs_task(kind: Kind) -> Any:
-    """Return the task that shows the log of this kind of server."""
+def _logs(kind: Kind) -> Any:
+    def show(*, as_json: bool, lines: str, follow: bool) -> Rendered:
+        count = flags.whole("--lines", lines)
+        spec = declared(kind)
+        if not spec.enabled:
+            return servers.disabled(kind, spec.port)
+        found = status.log_file(spec)
+        if as_json or found.path is None or not (found.exists or follow):
+            return servers.of(servers.logs(found), spec)
+        _print_log(Path(found.path), count, follow=follow)
+        return Rendered({})
 
-    @task(
-        name=f"{kind.name}-logs",
-        help={
-            "json_": "where the log is, as one JSON object",
-            "lines": "how many of the last lines (default 50)",
-            "follow": "go on printing what is appended, until ^C",
+    return task(
+        f"{kind.name}-logs",
+        f"Print the last lines of the running {kind.title}'s own log.",
+        show,
+        {
+            "json_": Flag(default=False, help="where the log is, as one JSON object"),
+            "lines": Flag(LINES, f"how many of the last lines (default {LINES})"),
+            "follow": Flag(default=False, help="go on printing what is appended, until ^C"),
         },
-        auto_shortflags=False,
     )
-    def show_logs(_: Context, json_: bool = False, lines: str = "50", follow: bool = False) -> None:
-        def make() -> Rendered:
-            count = boundary.whole("--lines", lines)
-            spec = kind.declare()
-            if not spec.enabled:
-                return servers.disabled(spec.port, kind.title)
-            found = status.log_file(spec)
-            if json_ or found.path is None or not (found.exists or follow):
-                return _with_facts(kind, spec, servers.logs(found))
-            _print_log(Path(found.path), count, follow=follow)
-            return Rendered({})
-
-        boundary.answer(make, as_json=json_)
-
-    show_logs.__doc__ = f"Print the last lines of the running {kind.title}'s own log."
-    return show_logs
 
 
 def _print_log(path: Path, count: int, *, follow: bool) -> None:
@@ -173,3 +220,27 @@ def _pieces(path: Path, count: int, *, follow: bool) -> Iterator[str]:
         yield from logs.follow(path, count) if follow else logs.tail(path, count)
     except OSError as error:
         raise StateUnusableError(f"{path} can't be read: {error.strerror or error}.") from error
+
+
+def _run(kind: Kind) -> Any:
+    def run(*, as_json: bool) -> Rendered:
+        from devservers.lifecycle import foreground  # noqa: PLC0415 - only here
+
+        spec = _by_hand(declared(kind, claim=True))
+        for warning in spec.warnings:
+            console.say(f"warning: {warning}")
+        output = sys.stderr.fileno() if as_json else None
+        code = foreground.run(spec, announce=console.say, output=output)
+        return servers.of(servers.ran(spec.port, code), spec)
+
+    return task(
+        f"{kind.name}-run",
+        f"Run the {kind.title} in the foreground, until ^C.",
+        run,
+        {
+            "json_": Flag(
+                default=False,
+                help="the server's output goes to stderr, and one JSON object follows on stdout",
+            )
+        },
+    )

@@ -46,7 +46,7 @@ def along(spec: ServerSpec, here: Worktree, argv: tuple[str, ...]) -> Brought:
     """
     search = _Search(Tracked(here), spec)
     search.program(argv[0])
-    keys = spec.decisive()
+    keys = spec.brought.keys()
     given = [
         word for value in keys.values() for word in (value if isinstance(value, tuple) else ())
     ]
@@ -55,10 +55,10 @@ def along(spec: ServerSpec, here: Worktree, argv: tuple[str, ...]) -> Brought:
     for folder in dict.fromkeys((*search.folders(str(spec.cwd)), str(here.root))):
         search.everything(os.path.realpath(os.path.join(folder, launchers.MODULES)))
     search.path(spec.env.get("PATH", ""))
-    search.named(spec.executes)
-    for file in (spec.log_file, spec.pid_file, *spec.writes):
+    search.named(spec.brought.executes)
+    for file in (spec.files.log, spec.files.pid, *spec.brought.writes):
         search.destination(str(file))
-    facts = [FORM, spec.name, spec.stand_in, sorted(keys.items()), sorted(search.found)]
+    facts = [FORM, spec.name, spec.behaviour.stand_in, sorted(keys.items()), sorted(search.found)]
     digest = hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogateescape")).hexdigest()
     return Brought((*keys, *_shown({name for name, _ in search.found})), digest)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from devservers import config
 from devservers.config import Config
 
 HARMLESS = frozenset({"enabled", "logMaxBytes", "port", "ports", "turbopack"})
@@ -13,10 +12,9 @@ def of(settings: Config, *keys: str) -> Mapping[str, object]:
 
     All but a few decide something, so that a key of a later release does until it is known not to.
     """
-    names = config.key_names()
     found = {}
     for key in sorted(settings.given):
         section, _, name = key.partition(".")
         if name not in HARMLESS and {section, key} & set(keys):
-            found[key] = getattr(getattr(settings, section), names[key])
+            found[key] = settings.value(key)
     return found

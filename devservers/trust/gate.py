@@ -32,7 +32,7 @@ class Claim(NamedTuple):
     accepted: bool
 
 
-def look(spec: ServerSpec) -> Claim:
+def claim_of(spec: ServerSpec) -> Claim:
     """Return what a start of `spec` would execute now. Nothing is written.
 
     Raises CliNotFoundError, and HooksUnusableError where it can't be told what was brought along.
@@ -47,9 +47,9 @@ def look(spec: ServerSpec) -> Claim:
 def require(spec: ServerSpec) -> tuple[str, ...]:
     """Return the argv of `spec`. Raises HooksUnusableError unless a person has accepted it.
 
-    Else as `look`.
+    Else as `claim_of`.
     """
-    claim = look(spec)
+    claim = claim_of(spec)
     if not claim.accepted:
         some, rest = claim.trusts[:MOST_NAMES], len(claim.trusts) - MOST_NAMES
         more = f" and {rest} more" if rest > 0 else ""
@@ -83,7 +83,7 @@ def add(spec: ServerSpec) -> Claim:
 
     Raises CliNotFoundError, HooksUnusableError, StateUnusableError.
     """
-    claim = look(spec)
+    claim = claim_of(spec)
     if not claim.accepted:
         _keep(worktree.find(spec.worktree), claim.digest)
     return claim

@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 
 from devservers import worktree
 from devservers.errors import HooksUnusableError
-from devservers.system import ownership
+from devservers.system import git
 from devservers.worktree import Worktree
 
 TIMEOUT = 20.0  # seconds
@@ -78,26 +78,16 @@ class Tracked:
 
 
 def _ask(top: str, tops: tuple[str, ...]) -> Iterator[Entry]:
-    program = ownership.program("git", avoid=tops)
-    if program is None:
-        _refuse(top, "git is not on the PATH")
-    kept = {name: value for name, value in os.environ.items() if name.startswith("GIT_CONFIG_")}
-    env = {**worktree.clean_env(os.environ), **kept, "GIT_OPTIONAL_LOCKS": "0"}
+    words = (*QUIET, "ls-files", "--stage", "-z")
     try:
-        done = subprocess.run(  # noqa: S603 - words of our own
-            [program, *QUIET, "ls-files", "--stage", "-z"],
-            cwd=top,
-            env=env,
-            timeout=TIMEOUT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        said = os.fsdecode(error.stderr).strip().splitlines() or ["no reason given"]
-        _refuse(top, said[0])
+        done = git.run(top, *words, avoid=tops, settings=True, timeout=TIMEOUT)
+    except FileNotFoundError as error:
+        _refuse(top, str(error.strerror))
     except (OSError, subprocess.SubprocessError) as error:
         _refuse(top, str(error))
+    if done.returncode:
+        said = os.fsdecode(done.stderr).strip().splitlines() or ["no reason given"]
+        _refuse(top, said[0])
     for line in os.fsdecode(done.stdout).split("\0"):
         facts, _, path = line.partition("\t")
         if path:

@@ -6,20 +6,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from devservers import inngest, nextjs, port_claims, worktree
+from devservers import kinds, worktree
 from devservers.config import Config
 from devservers.errors import StateUnusableError, StopFailedError
+from devservers.kind import Assignment
 from devservers.lifecycle import state
-from devservers.nextjs import discovery
+from devservers.ports import claims
 from devservers.spec import MARKER
 from devservers.system import process, process_info, procfs, sockets
 from devservers.system.identity import Identity
 from devservers.worktree import Worktree
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-# What Next.js writes into a folder by itself. Before version 16 it goes on doing so while git
-# removes the worktree, so that a folder with no more than this is left.
-REMNANTS = frozenset({".next", "node_modules", "next-env.d.ts"})
 
 
 class Finding(NamedTuple):
@@ -49,7 +47,7 @@ def prune(config: Config, here: Worktree, *, dry_run: bool = False) -> Pruned:
     """End the servers and remove the files that belong to no worktree; only list with `dry_run`.
 
     Nothing is signalled but processes in a folder that is itself deleted (or has nothing left of
-    a worktree but what Next.js writes), and that carry our mark or stand in a worktree of git's
+    a worktree but what such servers write), and that carry our mark or stand in a worktree of git's
     list. Raises StopFailedError if one of them remains.
     """
     warnings: list[str] = []
@@ -72,7 +70,7 @@ def _servers(here: Worktree) -> Iterator[Finding]:
         by_mark.setdefault(value, []).append(pid)
     for value, pids in sorted(by_mark.items()):
         name, _, pid_file = value.partition(":")
-        if name != "nextjs" or not _is_our_business(Path(pid_file), here):
+        if not name or not _is_our_business(Path(pid_file), here):
             continue
         marker = f"{MARKER}={value}"
         own = [member for member in process.family((), marker).members if member.pid in pids]
@@ -92,6 +90,8 @@ def _servers(here: Worktree) -> Iterator[Finding]:
 def _is_our_business(pid_file: Path, here: Worktree) -> bool:
     """Return whether a server is this repository's, or of one that can't be seen any more."""
     owner = pid_file.parent.parent
+    if pid_file.parent.name not in worktree.STATE_FOLDERS:  # of the whole machine
+        return False
     if pid_file.parent.name == ".devservers":  # outside git
         return owner == here.root or not os.path.lexists(owner)
     common = owner.parent.parent if owner.parent.name == "worktrees" else owner
@@ -114,12 +114,12 @@ def _is_there(pid_file: Path) -> bool:
 def _listeners(
     config: Config, here: Worktree, known: set[Identity], warn: Callable[[str], None]
 ) -> Iterator[Finding]:
-    """Find Next.js servers by hand, on ports of the pool, in worktrees that git lists as gone."""
+    """Find servers by hand, on ports of the pool, in worktrees that git lists as gone."""
     lost = {root for _, root in _lost(here)}
     seen: set[int] = set()
     for socket in sockets.listening():
         pid = socket.pid
-        if socket.port not in config.nextjs.ports or pid is None or pid in seen:
+        if socket.port not in config.pool or pid is None or pid in seen:
             continue
         seen.add(pid)
         identity = process.identify(pid) if procfs.is_within_reach(pid) else None
@@ -128,8 +128,8 @@ def _listeners(
             continue
         what = f"{_named((identity,), folder)}, port {socket.port}"
         deleted = process_info.is_gone(pid)
-        is_next = discovery.is_dev_server(pid)
-        if folder in lost and (deleted or (is_next and _is_remnant(folder))):
+        known_kind = any(kind.is_server and kind.is_server(pid) for kind in kinds.every())
+        if folder in lost and (deleted or (known_kind and _is_remnant(folder))):
             why = "its folder was deleted" if deleted else "nothing of its worktree is left"
             yield Finding("listener", what, why, (identity,))
         elif deleted:
@@ -138,9 +138,14 @@ def _listeners(
 
 def _is_remnant(folder: Path | None) -> bool:
     try:
-        return folder is not None and {entry.name for entry in folder.iterdir()} <= REMNANTS
+        left = {entry.name for entry in folder.iterdir()} if folder else None
+        return left is not None and left <= frozenset().union(*_remnants())
     except OSError:
         return False
+
+
+def _remnants() -> Iterator[frozenset[str]]:
+    return (kind.remnants for kind in kinds.every())
 
 
 def _lost(here: Worktree) -> Iterator[tuple[Path, Path]]:
@@ -153,19 +158,23 @@ def _lost(here: Worktree) -> Iterator[tuple[Path, Path]]:
 def _lost_claims(config: Config, here: Worktree) -> Iterator[Finding]:
     for _, root in _lost(here):
         file = root / config.worktree.port_cache_file
-        if not os.path.lexists(root / ".git") and port_claims.of(config, root):
+        if not os.path.lexists(root / ".git") and claims.of(config, root):
             yield Finding("claim", str(file), "its folder is no worktree any more", files=(file,))
 
 
 def _stale_records(config: Config, here: Worktree, ending: set[Identity]) -> Iterator[Finding]:
     """Find pid files whose server is gone, or is about to be ended."""
-    owned = {f"nextjs:{folder / 'devservers' / nextjs.PID_FILE}" for folder, _ in _lost(here)}
-    owned |= {f"nextjs:{tree.state_dir / nextjs.PID_FILE}" for tree in worktree.every(here)}
-    if config.inngest.enabled:
-        owned.add(inngest.spec(config, here).marker.partition("=")[2])
-    for mark in sorted(owned):
-        pid_file = Path(mark.partition(":")[2])
-        if _is_stale(pid_file, f"{MARKER}={mark}", ending):
+    gone = (here._replace(root=root, git_dir=folder) for folder, root in _lost(here))
+    trees = (*gone, *worktree.every(here))
+    specs = {
+        spec.marker: spec
+        for kind in kinds.every()
+        for tree in ((here,) if kind.shared else trees)
+        if (spec := kind.declare(config, tree, Assignment(0))).enabled
+    }
+    for marker, spec in sorted(specs.items()):
+        pid_file = spec.files.pid
+        if _is_stale(pid_file, marker, ending):
             why = "its server is gone"
             yield Finding("file", str(pid_file), why, pid_file=pid_file)
 

@@ -294,7 +294,7 @@ class Episode:
         """Fail unless `ensure` makes all good and `stop` leaves nothing.
 
         A launcher that outlived its listener, or a server that is frozen, is waited for and left
-        alone by `ensure`, as the design has it: then it must say so, and `restart` is the remedy.
+        alone by `ensure` (docs/architecture.md): then it must say so, and `restart` is the remedy.
         """
         self.tell("order again")
         self.stranger_leaves()

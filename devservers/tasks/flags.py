@@ -1,31 +1,13 @@
-"""The boundary: where what a task answers becomes an exit status, and its flags become values."""
+"""Flags: where the words of a command line become values.
 
-from collections.abc import Callable
+Invoke would turn a wrong number into a traceback, so that flags are texts until here.
+"""
 
-from invoke.exceptions import Exit
-
-from devservers import console
 from devservers.errors import UsageError
-from devservers.rendering.servers import Rendered
-from devservers.tasks import bytecode
-
-
-def answer(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> None:
-    """Print what `make` returns or raises, and leave with its exit status if that isn't 0.
-
-    See `printing.answer`.
-    """
-    with bytecode.kept():
-        status = console.answer(make, as_json=as_json, quiet=quiet)
-    if status:
-        raise Exit(code=status)
 
 
 def seconds(flag: str, value: str) -> float:
-    """Return a duration from the command line. Raises UsageError.
-
-    Invoke would turn a wrong number into a traceback, so that flags are texts until here.
-    """
+    """Return a duration from the command line. Raises UsageError."""
     try:
         number = float(value)
     except ValueError:

@@ -6,11 +6,13 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from devservers import port_claims, worktree
+from devservers import kinds, worktree
 from devservers.config import Config
 from devservers.errors import LockTimeoutError, NoPortError, UsageError
+from devservers.kind import OwnServer
 from devservers.lifecycle import state
-from devservers.nextjs import discovery
+from devservers.lifecycle.failures import describe_holders
+from devservers.ports import claims
 from devservers.spec import url_of
 from devservers.system import sockets
 from devservers.worktree import Worktree
@@ -40,28 +42,36 @@ class _Choice(NamedTuple):
 
 
 def assign(
-    config: Config, here: Worktree, *, env: Mapping[str, str] = os.environ, claim: bool = True
+    config: Config,
+    here: Worktree,
+    own: OwnServer | None = None,
+    *,
+    env: Mapping[str, str] = os.environ,
+    claim: bool = True,
 ) -> Assigned:
     """Return the port of the worktree `here`; without `claim` what it would be, writing nothing.
+
+    `own` is the server that it is for, by default the one that the worktree's app answers on.
 
     In this order: `PORT` and `DEV_PORT` in `env`, the claim on disk, a hash of the folder's path,
     the first port that is free. Raises UsageError, NoPortError, LockTimeoutError,
     StateUnusableError.
     """
-    choice = _asked_for(config, here, env) or _kept(config, here)
+    own = own or kinds.own_server(config, here)
+    choice = _asked_for(config, here, env) or _kept(config, here, own)
     if choice is None:
         with _locked(here) if claim else contextlib.nullcontext():
-            choice = _kept(config, here)  # another call may have chosen meanwhile
+            choice = _kept(config, here, own)  # another call may have chosen meanwhile
             if choice is None:
-                choice = _chosen(config, here)
+                choice = _chosen(config, here, own)
                 if claim:
-                    port_claims.write(config, here, choice.port)
+                    claims.write(config, here, choice.port)
                     choice = _told_to_ignore(config, here, choice)
     return Assigned(
         choice.port,
         choice.method,
-        is_available(here, choice.port),
-        url_of(config.nextjs.hostname, choice.port),
+        is_available(own, choice.port),
+        url_of(own.host, choice.port),
         str(here.root),
         here.branch,
         choice.warnings,
@@ -73,7 +83,7 @@ def asked_for(env: Mapping[str, str]) -> tuple[int, str] | None:
     for name in VARIABLES:
         text = env.get(name, "").strip()
         if text:
-            port = port_claims.parse(text)
+            port = claims.parse(text)
             if port is None:
                 raise UsageError(
                     f"{name} is {text!r}; it must be a port number from 1 to 65535.",
@@ -83,16 +93,12 @@ def asked_for(env: Mapping[str, str]) -> tuple[int, str] | None:
     return None
 
 
-def is_available(here: Worktree, port: int) -> bool:
-    """Return whether nobody but this worktree's own server holds `port`."""
-    if not sockets.is_open(port) and sockets.is_free(port):
-        return True
-    record = discovery.recorded(here.state_dir / "nextjs.pid")
-    if record and record.port == port:
+def is_available(own: OwnServer, port: int) -> bool:
+    """Return whether nobody but the worktree's own server holds `port`."""
+    if own.recorded == port or (not sockets.is_open(port) and sockets.is_free(port)):
         return True
     return any(
-        found.pid is not None and discovery.serves(found.pid, port, here.root)
-        for found in sockets.listeners(port)
+        found.pid is not None and own.serves(found.pid, port) for found in sockets.listeners(port)
     )
 
 
@@ -101,78 +107,69 @@ def _asked_for(config: Config, here: Worktree, env: Mapping[str, str]) -> _Choic
     if asked is None:
         return None
     port, name = asked
-    if config.inngest.enabled and port == config.inngest.port:
+    if key := config.others_ports(config.pool_section).get(port):
         raise UsageError(
-            f"{name} is {port}, which is the port of the Inngest dev server.",
+            f"{name} is {port}, which {key} has in the configuration.",
             hint=f"`unset {name}`, or set it to another port.",
         )
     warnings = []
-    owner = port_claims.of_others(config, here).get(port)
+    owner = claims.of_others(config, here).get(port)
     if owner:
         warnings.append(f"{name} asks for port {port}, which {owner.root} claims.")
-    if port not in config.nextjs.ports:
+    if port not in config.pool:
         warnings.append(
-            f"{name} asks for port {port}, which is not one of nextjs.ports: the Inngest dev "
-            "server does not watch it."
+            f"{name} asks for port {port}, which is not one of {config.pool_key}: what watches "
+            "those does not watch it."
         )
     return _Choice(port, "env", tuple(warnings))
 
 
-def _kept(config: Config, here: Worktree) -> _Choice | None:
+def _kept(config: Config, here: Worktree, own: OwnServer) -> _Choice | None:
     """Return the claim on disk, if it holds.
 
     It holds whoever listens on its port now, or the port would change with every passer-by. It
     doesn't where another worktree has the same one (a copied or a committed file): the main
     worktree keeps its claim then, others give way when they ask.
     """
-    port = port_claims.of(config, here.root)
-    if port is None or port not in config.nextjs.ports:
+    port = claims.of(config, here.root)
+    if port is None or port not in config.pool:
         return None
-    if (
-        here.root != here.main
-        and port in port_claims.of_others(config, here)
-        and not _runs_on(here, port)
-    ):
+    if here.root != here.main and port in claims.of_others(config, here) and own.recorded != port:
         return None
     return _Choice(port, "cached")
 
 
-def _runs_on(here: Worktree, port: int) -> bool:
-    record = discovery.recorded(here.state_dir / "nextjs.pid")
-    return record is not None and record.port == port
-
-
-def _chosen(config: Config, here: Worktree) -> _Choice:
+def _chosen(config: Config, here: Worktree, own: OwnServer) -> _Choice:
     """Return a port of the pool that nobody claims and nobody else holds. Raises NoPortError."""
     warnings = tuple(_broken_claim(config, here))
-    pool = config.nextjs.ports
-    taken = port_claims.of_others(config, here)
-    record = discovery.recorded(here.state_dir / "nextjs.pid")
-    if record and record.port in pool and record.port not in taken:
-        return _Choice(record.port, "cached", warnings)  # only the file was lost
+    pool = config.pool
+    taken = claims.of_others(config, here)
+    if own.recorded in pool and own.recorded not in taken:
+        return _Choice(own.recorded, "cached", warnings)  # only the file was lost
     hashed = pool[zlib.crc32(os.fsencode(here.root)) % len(pool)]
     for port in dict.fromkeys((hashed, *pool)):
-        if port not in taken and is_available(here, port):
+        if port not in taken and is_available(own, port):
             return _Choice(port, "hash" if port == hashed else "first-available", warnings)
-    raise _no_port(pool, taken)
+    raise _no_port(config, taken)
 
 
 def _broken_claim(config: Config, here: Worktree) -> Iterator[str]:
     name = config.worktree.port_cache_file
-    text = port_claims.text_of(config, here.root)
+    text = claims.text_of(config, here.root)
     if text is None:
         return
-    port = port_claims.parse(text)
+    port = claims.parse(text)
     if port is None:
         yield f"{name} held {text[:20].strip()!r}, which is no port; it was written anew."
-    elif port not in config.nextjs.ports:
-        yield f"{name} held {port}, which is not one of nextjs.ports; it was written anew."
+    elif port not in config.pool:
+        yield f"{name} held {port}, which is not one of {config.pool_key}; it was written anew."
     else:
-        owner = port_claims.of_others(config, here)[port].root
+        owner = claims.of_others(config, here)[port].root
         yield f"{name} held {port}, which {owner} claims too; it was written anew."
 
 
-def _no_port(pool: tuple[int, ...], taken: Mapping[int, Worktree]) -> NoPortError:
+def _no_port(config: Config, taken: Mapping[int, Worktree]) -> NoPortError:
+    pool, key = config.pool, config.pool_key
     rows = []
     for port in pool:
         owner = taken.get(port)
@@ -186,9 +183,9 @@ def _no_port(pool: tuple[int, ...], taken: Mapping[int, Worktree]) -> NoPortErro
             }
         )
     return NoPortError(
-        f"No port of nextjs.ports is free ({len(pool)} ports):",
+        f"No port of {key} is free ({len(pool)} ports):",
         lines=[f"  {row['port']}: {_holder(row)}" for row in rows],
-        hint="Add ports to nextjs.ports in the configuration, or remove a worktree that is not "
+        hint=f"Add ports to {key} in the configuration, or remove a worktree that is not "
         "needed (`git worktree remove`); `inv dev.prune` ends what such a one left running.",
         details={"ports": rows},
     )
@@ -199,12 +196,7 @@ def _holder(row: Mapping[str, object]) -> str:
         branch = f" (branch {row['branch']})" if row["branch"] else ""
         return f"claimed by {row['worktree']}{branch}"
     holders = row["holders"]
-    names = [
-        f"{holder['name'] or 'a process'} (pid {holder['pid']}, in {holder['cwd']})"
-        for holder in (holders if isinstance(holders, list) else ())
-        if holder["pid"]
-    ]
-    return f"held by {' and '.join(names)}" if names else "held by a process of another user"
+    return f"held by {describe_holders(holders if isinstance(holders, list) else ())}"
 
 
 def _told_to_ignore(config: Config, here: Worktree, choice: _Choice) -> _Choice:

@@ -1,10 +1,11 @@
-"""The pool: every port of `nextjs.ports`, who claims it and who listens on it."""
+"""The pool: every port that a worktree may get, who claims it and who listens on it."""
 
 from pathlib import Path
 from typing import NamedTuple
 
-from devservers import listeners, port_claims, worktree
+from devservers import listeners, worktree
 from devservers.config import Config
+from devservers.ports import claims
 from devservers.system import sockets
 from devservers.worktree import Worktree
 
@@ -25,15 +26,15 @@ class Entry(NamedTuple):
 
 def survey(config: Config, here: Worktree) -> tuple[Entry, ...]:
     """Return every port of the pool, in its order."""
-    claimed = port_claims.of_others(config, here)
-    own = port_claims.of(config, here.root)
+    claimed = claims.of_others(config, here)
+    own = claims.of(config, here.root)
     if own is not None:
         claimed[own] = here
     pids: dict[int, int | None] = {}
     for socket in sockets.listening():
         pids.setdefault(socket.port, socket.pid)
     trees = {tree.root: tree for tree in worktree.every(here)}
-    return tuple(_entry(port, claimed.get(port), pids, trees) for port in config.nextjs.ports)
+    return tuple(_entry(port, claimed.get(port), pids, trees) for port in config.pool)
 
 
 def holders(port: int) -> tuple[dict[str, object], ...]:

@@ -1,0 +1,1 @@
+"""Which worktree has which port of the pool: claims on disk, assignment, and who listens."""
