@@ -16,6 +16,7 @@ mute            listen, accept, never answer
 late=SECONDS    listen at once, answer only then
 slow=SECONDS    listen only then
 gate=FILE       create FILE.waiting, and go on once FILE is there
+early=SECONDS   answer on another port that much earlier than on its own
 moves           serve on another port, as if its own had been taken
 moves-once=FILE the same, but only where FILE isn't there yet; creates it
 noise           print bytes that are no UTF-8
@@ -181,6 +182,9 @@ def serve(behaviours: dict[str, str], rest: list[str]) -> None:
         opens(stand_in, behaviours["opens"])
     if "late" in behaviours:
         answers_late(stand_in, float(behaviours["late"]))
+    if "early" in behaviours:
+        answer_elsewhere(int(rest[port]) + 2)
+        time.sleep(float(behaviours["early"]))
     once = behaviours.get("moves-once")
     if "moves" in behaviours or (once and not os.path.exists(once)):
         if once:
@@ -205,6 +209,19 @@ def answers_late(stand_in, seconds: float) -> None:  # noqa: ANN001
         serve_forever(self)
 
     stand_in.Server.serve_forever = later
+
+
+def answer_elsewhere(port: int) -> None:
+    import http.server
+    import threading
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    server = http.server.HTTPServer(("127.0.0.1", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 def opens(stand_in, folder: str) -> None:  # noqa: ANN001

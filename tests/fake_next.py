@@ -7,6 +7,7 @@ title           call itself next-server, as every version does
 fork            listen in a child, as every version does; the launcher forks a new one if it ends
 start           be `next start`: nothing to adopt
 late=SECONDS    accept at once, answer only then
+beside=PORT     answer there, too, and two seconds earlier than on its own
 exit=N          end at once with that status; `say=TEXT` comes first
 say=TEXT        print a line
 app=ID          serve an Inngest app with that id at /api/inngest
@@ -71,6 +72,11 @@ def serve(behaviours: dict[str, str], port: int) -> None:
 
         ctypes.CDLL(None).prctl(15, b"next-server (v16.4.6)", 0, 0, 0)  # PR_SET_NAME
     Handler.behaviours, Handler.port = behaviours, port
+    if "beside" in behaviours:
+        Handler.ready.set()
+        beside = Server(("", int(behaviours["beside"])), Handler)
+        threading.Thread(target=beside.serve_forever, daemon=True).start()
+        time.sleep(2)
     server = Server(("", port), Handler)
     say(f"- Local: http://localhost:{port}\nReady")
     if "lock" in behaviours:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from devservers.inngest import endpoint, environment
-from support import Ran, World, quickly
+from devservers import config, worktree
+from devservers.inngest import apps, endpoint, environment
+from devservers.listeners import PortHolder
+from support import Ran, World, make_repository, quickly
 
 APP_KEYS = {
     "port", "url", "state", "appId", "functions", "servedBy", "worktree", "branch", "pid", "error",
@@ -70,6 +72,66 @@ def test_sync_serves_this_worktree_and_says_whom_it_replaced(two: World) -> None
     assert states(two) == {first: "served", second: "shadowed"}
     again = two.ok("sync", cwd=two.a)
     assert (again["action"], again["replaced"]) == ("already-synced", None)
+
+
+def test_sync_replaces_no_app_of_another_id(running: World) -> None:
+    first, second = running.apps
+    running.app(second, cwd=running.b, app_id="two")
+    poll(second)
+    running.app(first, cwd=running.a, app_id="one")
+    assert running.ok("sync", cwd=running.a)["replaced"] is None
+    assert states(running) == {first: "served", second: "served"}
+
+
+def test_sync_takes_an_app_beyond_the_pool_but_never_the_inngest_servers_own_ports(
+    running: World,
+) -> None:
+    """That server works in the main worktree, too, and listens on more than one port."""
+    running.app(running.port + 3, cwd=running.main)
+    assert running.ok("sync")["port"] == running.port + 3
+
+
+def test_sync_takes_the_port_of_the_pool_where_an_app_listens_on_several(running: World) -> None:
+    for port in (running.port + 2, running.apps[1], running.port + 3):
+        running.app(port, cwd=running.a)
+    assert running.ok("sync", cwd=running.a)["port"] == running.apps[1]
+    here = worktree.find(running.a)
+    settings = config.load(here.root, here.main, {})
+    found = [PortHolder(port, 77, here) for port in (running.port + 2, running.apps[1])]
+    for places in (found, found[::-1]):  # as the kernel lists them
+        by_port = {place.port: place for place in places}
+        assert apps.own_port(settings, here, target.of(settings, here), by_port) == running.apps[1]
+
+
+def test_sync_guesses_nothing_where_several_ports_are_beyond_the_pool(running: World) -> None:
+    for port in (running.port + 2, running.port + 3):
+        running.app(port, cwd=running.a)
+    (running.a / ".dev-port").write_text(f"{running.apps[0]}\n")
+    error = running.fails("sync", code=19, cwd=running.a)
+    assert f"Nothing listens on port {running.apps[0]}" in error["message"]
+
+
+def test_an_app_of_another_repository_is_no_rival(running: World) -> None:
+    first, second = running.apps
+    running.app(second, cwd=make_repository(running.folder / "other"))
+    poll(second)
+    running.app(first, cwd=running.a)
+    found = app_on(running, first)
+    assert (found["state"], found["servedBy"]) == ("failing", None)
+    assert found["error"] == "it has not registered"
+    status = running.ok("status", cwd=running.a)
+    assert (status["served"], status["servedBy"]) == (False, None)
+
+
+def test_of_two_rivals_none_is_named(running: World) -> None:
+    running.apps.append(running.port + 3)
+    running.behave()
+    for port, app_id in zip(running.apps[:2], ("one", "two"), strict=True):
+        running.app(port, cwd=running.b, app_id=app_id)
+        poll(port)
+    running.app(running.port + 3, cwd=running.a)
+    found = app_on(running, running.port + 3)
+    assert (found["state"], found["servedBy"]) == ("shadowed", None)
 
 
 def test_sync_takes_the_port_that_is_named(two: World) -> None:

@@ -1,6 +1,9 @@
 """Many callers at once: one server, one truth."""
 
-from support import World, until
+import os
+
+from devservers.lifecycle import state
+from support import World, quickly, until
 
 CALLERS = 32
 
@@ -62,6 +65,22 @@ def test_a_caller_that_waits_for_the_lock_names_who_holds_it_when_time_is_up(
     holder.kill()
     assert world.ok("stop")["action"] == "stopped"
     world.assert_nothing_left()
+
+
+def test_a_lock_whose_signer_is_gone_names_nobody(world: World) -> None:
+    """Whoever holds it could not sign it: on a full disk, or where the lock is read-only."""
+    mine = str(os.getpid())
+    with state.lock(world.pid_file, 0, "another start than this process's"):
+        waiting = ("inngest.restart", "--json", "--timeout=2.2")
+        done = quickly(4, lambda: world.run(*waiting))  # the time-out is that of the whole wait
+        checked = world.run("inngest.doctor", "--json").json["checks"]
+    assert (done.code, done.error["code"], done.error["holders"]) == (15, "lock-timeout", [])
+    assert "can't be named" in done.error["message"]
+    assert done.err.startswith("Waiting for the Inngest dev server"), "after two seconds"
+    assert mine not in done.err + done.error["message"]
+    (lock,) = (check for check in checked if check["name"] == "lock")
+    assert lock["ok"] is False
+    assert mine not in lock["detail"]
 
 
 def test_stop_waits_for_a_start_and_then_ends_its_server(world: World) -> None:

@@ -93,6 +93,16 @@ def test_a_server_that_moved_and_that_nobody_waited_for_is_put_right(world: Worl
     assert world.ok("ensure")["listenerPid"] == done["listenerPid"]
 
 
+def test_a_server_that_answers_on_another_port_a_little_earlier_has_not_moved(
+    world: World,
+) -> None:
+    world.behave("early=0.7")
+    assert world.ok("ensure")["action"] == "started"
+    assert world.starts() == 1
+    world.ok("stop")
+    world.assert_nothing_left()
+
+
 def test_a_server_that_always_moves_is_given_up_when_the_time_is_up(world: World) -> None:
     world.behave("moves")
     world.fails("ensure", "--timeout=2", code=14)

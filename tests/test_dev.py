@@ -13,8 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
+from devservers import worktree
+from devservers.lifecycle import state
+from devservers.worktrees import prune
 from next_support import FAKE_NEXT, NextWorld, next_world
-from support import INV, accepts, is_alive, until
+from support import INV, accepts, is_alive, make_repository, until
 
 
 @pytest.fixture
@@ -45,12 +48,9 @@ def test_up_starts_both_and_waits_until_the_app_is_registered(place: NextWorld) 
 def test_up_says_whom_it_took_the_service_from(place: NextWorld) -> None:
     first = place.call("dev.up", cwd=place.a)
     other = place.call("dev.up", cwd=place.b)
-    if other["app"]["state"] == "served":
-        assert other["app"]["replaced"] == first["nextjs"]["port"]
-    else:
-        assert other["app"]["state"] == "shadowed"
+    assert (other["app"]["state"], other["app"]["replaced"]) == ("served", first["nextjs"]["port"])
     found = rows(place)
-    assert [found[name]["served"] for name in "ab"].count(True) == 1
+    assert [found[name]["served"] for name in "ab"] == [False, True]
 
 
 def test_up_says_why_an_app_is_not_registered(place: NextWorld) -> None:
@@ -383,6 +383,69 @@ def test_prune_does_not_follow_a_pid_file_that_names_a_stranger(place: NextWorld
     file.write_text(f"{stranger.pid}\n")
     assert pruned(place) == [("file", str(file))]
     assert is_there(stranger.pid)
+
+
+def test_prune_leaves_what_somebody_is_about_to_start(place: NextWorld) -> None:
+    file = place.pid_file_of(place.a)
+    file.parent.mkdir(parents=True)
+    file.write_text("1234567\n")
+    with state.lock(file, 0) as held:
+        assert held
+        pruned(place)
+        assert file.exists()
+    pruned(place)
+    assert not file.exists()
+
+
+def test_prune_leaves_the_record_of_a_server_that_was_started_meanwhile(place: NextWorld) -> None:
+    place.call("nextjs.ensure", cwd=place.a)
+    file = place.pid_file_of(place.a)
+    prune._remove(prune.Finding("file", str(file), "its server is gone", pid_file=file))
+    assert file.exists()
+
+
+def test_prune_cares_for_its_own_repository_and_for_what_is_gone_with_its_own(
+    place: NextWorld,
+) -> None:
+    """Asked of the function: a server of a repository that is gone is every prune's business."""
+    here = worktree.find(place.a)
+    other = make_repository(place.folder / "other") / ".git"
+    folder = place.plain("plain")
+
+    def ours(owner: Path, name: str = "devservers") -> bool:
+        return prune._is_our_business(owner / name / "nextjs.pid", here)
+
+    assert ours(place.main / ".git")
+    assert ours(place.main / ".git/worktrees/gone")
+    assert not ours(other)
+    assert not ours(other / "worktrees/gone")
+    assert not ours(folder, ".devservers")
+    assert ours(place.a, ".devservers")
+    shutil.rmtree(other)
+    folder.rmdir()
+    assert ours(other)
+    assert ours(other / "worktrees/gone")
+    assert ours(folder, ".devservers")
+
+
+def test_prune_leaves_the_new_server_of_a_folder_that_was_made_again(place: NextWorld) -> None:
+    lost = place.call("nextjs.ensure", cwd=place.a)
+    mark = f"nextjs:{place.pid_file_of(place.a)}"
+    shutil.rmtree(place.a)
+    place.git("worktree", "prune", cwd=place.main)
+    place.git("worktree", "add", "-q", place.a, "a", cwd=place.main)
+    program = [sys.executable, "-I", "-S", str(FAKE_NEXT), "title", str(place.port + 1)]
+    kept = place.processes.popen(
+        ["sh", "-c", 'DEVSERVERS_SESSION=$$ exec "$@"', "sh", *program],
+        cwd=place.a,
+        env=place.env({"DEVSERVERS_SERVER": mark}),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until(lambda: accepts(place.port + 1))
+    assert [kind for kind, _ in pruned(place)] == ["server"]
+    assert not is_there(lost["listenerPid"])
+    assert is_there(kept.pid)
 
 
 def test_prune_leaves_other_repositories_alone(place: NextWorld, tmp_path: Path) -> None:

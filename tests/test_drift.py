@@ -111,6 +111,8 @@ def test_a_server_started_by_hand_is_adopted_and_managed(world: World) -> None:
     assert (done["logFile"], done["worktree"]) == (None, None)
     assert (done["added"], done["watching"]) == ([world.apps[1]], world.apps)
     assert world.pid_file.read_text() == f"{by_hand.pid}\n"
+    recorded = json.loads(world.record_file.read_text())
+    assert recorded["startedAt"] == pytest.approx(by_hand.create_time(), abs=0.02)
     status = world.ok("status")
     assert (status["adopted"], status["standIn"]) == (True, True)
     assert status["version"].startswith("1.45.1")

@@ -1,5 +1,6 @@
 """ensure: each row of the table in docs/architecture.md, and what success and failure leave."""
 
+import json
 import subprocess
 import time
 
@@ -255,16 +256,61 @@ def test_adopts_a_server_of_ours_whose_files_are_gone(running: World) -> None:
 
 def test_adopts_the_listener_when_what_was_spawned_has_died(world: World) -> None:
     world.behave("hidden")
-    first = world.ok("ensure")
-    launcher = psutil.Process(first["pid"])
-    launcher.kill()
-    until(lambda: not is_alive(launcher))
+    first = world.ok("ensure", cwd=world.a)
+    kill(first["pid"])
     done = world.ok("ensure")
     assert done["action"] == "already-running"
-    assert done["listenerPid"] == first["listenerPid"]
-    assert done["logFile"] == str(world.log), "it is known still where its output goes"
+    assert done["pid"] == done["listenerPid"] == first["listenerPid"]
+    kept = ("logFile", "worktree", "command", "adopted", "watching")
+    assert {key: done[key] for key in kept} == {key: first[key] for key in kept}
     world.ok("stop")
     world.assert_nothing_left()
+
+
+def test_finds_the_listener_of_a_dead_launcher_although_another_port_is_configured(
+    world: World,
+) -> None:
+    world.behave("hidden")
+    first = world.ok("ensure")
+    kill(first["pid"])
+    world.behave("hidden", port=world.port + 2)
+    done = world.ok("ensure")
+    assert (done["action"], done["port"]) == ("already-running", world.port)
+    assert done["listenerPid"] == first["listenerPid"]
+    assert str(world.port + 2) in done["warnings"][0]
+    assert world.ok("stop")["port"] == world.port
+    world.assert_nothing_left()
+
+
+def test_a_socket_that_is_not_the_recorded_one_is_proved_anew(running: World) -> None:
+    """A process that lives may have closed its socket, and another one answer in its place."""
+    whole = running.record_file.read_text()
+    record = json.loads(whole)
+    record["listener"]["inode"] = "socket:[1]"
+    running.record_file.write_text(json.dumps(record))
+    assert running.ok("ensure")["listenerPid"] == running.started["listenerPid"]
+    assert running.record_file.read_text() == whole
+
+
+def test_a_recorded_listener_is_ours_without_the_mark_and_while_it_does_not_answer(
+    world: World,
+) -> None:
+    world.behave("unmarked")
+    first = world.ok("ensure")
+    kill(first["pid"])
+    listener = psutil.Process(first["listenerPid"])
+    listener.suspend()
+    assert world.ok("status", code=4)["state"] == "unresponsive"
+    listener.resume()
+    assert world.ok("ensure")["listenerPid"] == listener.pid
+    assert world.ok("stop")["pidsKilled"] == [listener.pid]
+    world.assert_nothing_left()
+
+
+def kill(pid: int) -> None:
+    process = psutil.Process(pid)
+    process.kill()
+    until(lambda: not is_alive(process))
 
 
 def test_replaces_an_orphan_that_does_not_answer(world: World) -> None:
@@ -295,12 +341,25 @@ def test_ends_what_a_killed_caller_had_started_and_never_recorded(world: World) 
     world.assert_nothing_left()
 
 
-def test_two_folders_with_pid_files_of_their_own_have_servers_of_their_own(running: World) -> None:
+def test_two_folders_with_pid_files_of_their_own_share_the_server_on_their_port(
+    running: World,
+) -> None:
     other = running.pid_file.with_name("other.pid")
     running.configure(folder=running.b, command=running.fake(), pidFile=str(other))
     done = running.ok("ensure", cwd=running.b)
     assert (done["action"], done["adopted"]) == ("already-running", True)
     assert done["pid"] == running.started["pid"], "the port is one, so the server is"
+
+
+def test_two_folders_with_ports_and_pid_files_of_their_own_have_servers_of_their_own(
+    running: World,
+) -> None:
+    own = {"port": running.port + 2, "pidFile": str(running.pid_file.with_name("other.pid"))}
+    running.configure(folder=running.b, command=running.fake(), **own)
+    done = running.ok("ensure", cwd=running.b)
+    assert (done["action"], done["port"]) == ("started", running.port + 2)
+    assert running.ok("stop", cwd=running.b)["pidsKilled"] == [done["pid"]]
+    assert running.ok("status")["pid"] == running.started["pid"]
 
 
 def test_warns_where_the_running_server_has_another_port_than_the_configuration(

@@ -223,9 +223,12 @@ def test_moves_aside_what_takes_no_block_and_calls_it(running: World, name: str)
         put_hook(file, f"#!{sys.executable}\n{code}")
     else:
         put_hook(file, f"{SH}{RECORD}exit 3\n", 0o644)
-    before = tree(file.parent)
+    before, text = tree(file.parent), file.read_text()
     hooks(running, "install")
     assert hooks(running, "install")["action"] == "unchanged"
+    aside = file.with_name(file.name + githooks_file.ASIDE)
+    assert tree(file.parent)[aside.name] == before[file.name]
+    assert aside.read_text() == text, "nor is changed what a link leads to: git may track it"
     done = run_git(running, "checkout", "-b", "one", cwd=running.a)
     expected = (0, 0) if name == "switched off" else (1, 1)
     assert (done.code, len(ran(running))) == expected, done
@@ -279,7 +282,8 @@ def test_knows_its_part_where_pre_commit_has_moved_it(world: World) -> None:
 
 def _run_block(world: World, python: str, **env: str) -> "subprocess.CompletedProcess[str]":
     block = githooks_file.block("ensure", python)
-    file = put_hook(world.folder / "hook", f"{SH}{block}echo after\n")
+    # A shell that ends at the first failure, and at a variable that isn't set.
+    file = put_hook(world.folder / "hook", f"#!/bin/sh -eu\n{block}echo after\n")
     whole = world.env({"PATH": "/usr/bin:/bin", **env})
     return subprocess.run(
         [file], cwd=world.a, env=whole, capture_output=True, text=True, check=True, timeout=20
@@ -324,6 +328,7 @@ def test_warns_of_an_interpreter_that_goes_with_its_worktree(world: World) -> No
 PWNED = 'open({!r}, "a").close()\n'
 # What Python imports by itself, and what it looks for, on other systems only.
 UNASKED = ("sitecustomize", "usercustomize", "encodings", "nt", "_winapi", "msvcrt", "org", "json")
+UNASKED += ("site", "devservers", "asked_by_pth")  # and what comes before the hook itself
 
 
 def _environment(folder: Path, *more: Path) -> Path:
@@ -332,6 +337,8 @@ def _environment(folder: Path, *more: Path) -> Path:
     (packages,) = folder.glob("lib/python*/site-packages")
     paths = [one for one in sys.path if one.endswith("-packages")]
     (packages / "ours.pth").write_text("\n".join([*paths, str(REPOSITORY), *map(str, more)]))
+    (packages / "asked.pth").write_text("import asked_by_pth\n")  # as virtualenv and setuptools do
+    (packages / "asked_by_pth.py").touch()
     return folder / "bin" / "python"
 
 
@@ -374,6 +381,15 @@ def test_no_branch_decides_what_the_environment_in_the_worktree_does(world: Worl
     world.ok("stop")
 
 
+def test_an_environment_counts_whatever_the_case_of_its_name(world: World) -> None:
+    """On a disk that ignores case it is the same folder."""
+    _install(world, _environment(world.main / ".venv"))
+    _bring(world, Path(".VENV/lib/x.py"), text=PWNED)
+    done = run_git(world, "checkout", "evil", cwd=world.main)
+    assert f"git tracks files in {world.main / '.venv'}" in done.err
+    assert detached(world) == []
+
+
 def test_no_branch_decides_what_an_editable_environment_imports(world: World) -> None:
     """A project installed editable is on sys.path; PYTHONPATH often names the working directory."""
     _install(world, _environment(world.folder / "venv", world.main))
@@ -394,6 +410,17 @@ def test_calls_no_hook_on_the_path_that_a_branch_brought(world: World) -> None:
         done = _run_block(world, "/gone/python", PATH=f"{path}:/usr/bin:/bin")
         assert (done.stdout, left.exists()) == ("after\n", False), done
         assert "git tracks files" in done.stderr
+
+
+def test_looks_where_the_system_would_for_a_hook_behind_a_link(world: World) -> None:
+    """`tools/..` is not where `tools` lies, if a branch makes a link of it."""
+    left = _bring(world, Path("vendor/env/bin/devservers-hook"), text="#!/bin/sh\ntouch {}\n")
+    git("checkout", "-q", "evil", cwd=world.a)
+    (world.a / "vendor" / "x").mkdir()
+    (world.a / "tools").symlink_to("vendor/x")
+    done = _run_block(world, "/gone/python", PATH=f"{world.a}/tools/../env/bin:/usr/bin:/bin")
+    assert (done.stdout, left.exists()) == ("after\n", False), done
+    assert "git tracks files" in done.stderr
 
 
 # Failures
@@ -457,6 +484,41 @@ def test_a_hook_whose_marks_are_damaged_is_left_alone_with_its_sentence(
     assert (status["post-merge"]["state"], status["post-checkout"]["state"]) == ("damaged", "other")
     assert problem in status["post-merge"]["damage"]
     assert problem in world.run("hooks.status", env=_git_env()).out
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_a_hook_that_is_damaged_after_the_look_is_left_alone_too(world: World, damage: str) -> None:
+    file = put_hook(world.main / ".git" / "hooks" / "post-merge", f"{SH}{RECORD}")
+    hook = githooks_file.read(file.parent, "post-merge")
+    file.write_text(DAMAGES[damage][0])
+    before = tree(file.parent)
+    with pytest.raises(HooksUnusableError):
+        githooks_file.put_in(hook, sys.executable)
+    with pytest.raises(HooksUnusableError):
+        githooks_file.take_out(hook)
+    assert tree(file.parent) == before
+
+
+def test_a_hook_is_replaced_whole_and_never_changed_in_place(world: World) -> None:
+    """Git may run it in that moment: a shell reads its script piece by piece."""
+    text = f"{SH}{RECORD}"
+    file = put_hook(world.main / ".git" / "hooks" / "post-merge", text)
+    with file.open() as running:
+        hooks(world, "install")
+        assert running.read() == text
+    with file.open() as running:
+        hooks(world, "uninstall")
+        assert running.read() != text == file.read_text()
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+def test_a_hook_that_is_no_longer_executable_is_made_so_again(world: World) -> None:
+    hooks(world, "install")
+    file = world.main / ".git" / "hooks" / "post-merge"
+    file.chmod(0o644)
+    assert hooks(world, "install")["action"] == "installed"
+    assert os.access(file, os.X_OK)
+    assert hooks(world, "install")["action"] == "unchanged"
 
 
 def test_marks_that_an_editor_has_touched_are_still_marks(world: World) -> None:

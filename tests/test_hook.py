@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from devservers import config, inngest
 from hooking import (
     BRANCH,
     COMMIT,
@@ -375,6 +376,44 @@ def test_a_damaged_receipt_proves_nothing(running: World, text: str | None) -> N
     assert receipt.read_text() == whole
 
 
+FACTS = ("pid", "its start", "listener", "the listener's start", "descriptor", "socket")
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_each_fact_of_a_receipt_has_to_be_true_still(running: World, fact: str) -> None:
+    other = str(running.bystander().pid)
+    values = dict(zip(FACTS, (other, "x:1", other, "x:1", "0", "socket:[1]"), strict=True))
+    forged(running, 2, FACTS.index(fact), values[fact])
+
+
+def test_an_answer_that_is_worse_than_the_receipt_allows_proves_nothing(running: World) -> None:
+    forged(running, 3, 3, "199")
+
+
+def forged(world: World, line: int, column: int, value: str) -> None:
+    """Change one word of a receipt: then it proves nothing, and is written anew."""
+    warm(world)
+    receipt = receipt_of(world.main)
+    lines = receipt.read_text().split("\n")
+    words = lines[line].split("\t")
+    words[column] = value
+    receipt.write_text("\n".join((*lines[:line], "\t".join(words), *lines[line + 1 :])))
+    assert run_hook(world).err == ""
+    assert receipt.read_text().split("\n") == lines
+
+
+def test_a_receipt_of_another_release_proves_nothing(running: World) -> None:
+    """What is wanted of a server is in the code as much as in the configuration."""
+    warm(running)
+    receipt = receipt_of(running.main)
+    whole = receipt.read_text()
+    for module in (config, inngest):
+        (line,) = (one for one in whole.split("\n") if one.endswith(f"\t{module.__file__}"))
+        receipt.write_text(whole.replace(line, f"-\t{module.__file__}"))
+        assert run_hook(running).err == ""
+        assert receipt.read_text() == whole
+
+
 def test_sees_at_once_that_the_server_is_gone(running: World) -> None:
     warm(running)
     process = psutil.Process(running.started["pid"])
@@ -418,6 +457,27 @@ def test_sees_at_once_that_another_configuration_is_named(running: World) -> Non
     warm(running)
     env = {"DEVSERVERS_CONFIG": str(running.folder / "none.json")}
     assert "none.json" in run_hook(running, env=env).err
+
+
+def test_sees_at_once_that_the_home_of_the_pid_file_is_another(world: World) -> None:
+    world.leaves_server = True
+    world.behave(pidFile="~/inngest.pid")
+    warm(world)
+    env = {"HOME": str(world.folder / "tmp")}
+    assert "taken over" in run_hook(world, env=env).err
+    until(lambda: not run_hook(world, env=env).err)
+
+
+def test_sees_at_once_a_change_of_the_configuration_that_keeps_length_and_time(
+    running: World,
+) -> None:
+    warm(running)
+    info = running.config.stat()
+    with running.config.open("r+") as stream:
+        stream.write("[")
+    os.utime(running.config, ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert running.config.stat().st_size == info.st_size
+    assert "not valid JSON" in run_hook(running).err
 
 
 def test_sees_at_once_what_a_linked_configuration_leads_to(running: World) -> None:

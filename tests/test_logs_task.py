@@ -2,9 +2,11 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -205,6 +207,19 @@ def test_a_log_within_its_limit_is_appended_to(world: World, size: int, limit: i
     world.ok("ensure")
     assert world.log_text().startswith("x" * (size - 1) + "\n{")
     assert not world.log.with_name("inngest-system.log.1").exists()
+
+
+def test_a_log_may_be_thrown_away(world: World) -> None:
+    world.behave("say=gone", logFile=os.devnull, logMaxBytes=1)
+    assert world.ok("ensure")["logFile"] == os.devnull
+    assert world.ok("restart")["action"] == "restarted"
+    seen = world.ok("status")
+    assert (seen["logFile"], seen["logSize"], seen["lastLogLine"]) == (os.devnull, None, None)
+    assert world.ok("logs")["exists"] is False
+    assert "gone" not in world.run("inngest.logs").out
+    world.ok("stop")
+    world.assert_nothing_left()
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
 
 
 def test_truncating_the_log_of_a_running_server_leaves_no_hole(world: World) -> None:

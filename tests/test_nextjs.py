@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import pytest
 
 from devservers import worktree
 from devservers.errors import CliNotFoundError
+from devservers.lifecycle import state
 from devservers.nextjs import cli as nextjs_cli
 from devservers.nextjs.settings import Settings
-from next_support import NextWorld, next_world, wait_for_lock
+from devservers.system import process
+from next_support import FAKE_NEXT, NextWorld, next_world, wait_for_lock
 from support import INV, accepts, until
 
 KEYS = {"action", "port", "url", "pid", "logFile", "listenerPid", "adopted", "command", "worktree",
@@ -114,6 +117,16 @@ def test_the_listener_may_change_while_the_launcher_stays(place: NextWorld) -> N
     again = place.call("nextjs.ensure", cwd=place.a)
     assert (again["action"], again["pid"]) == ("already-running", done["pid"])
     assert again["listenerPid"] != done["listenerPid"]
+
+
+def test_a_listener_that_left_tree_and_session_is_known_by_the_port(place: NextWorld) -> None:
+    program = f"{sys.executable} -I -S {FAKE_NEXT} title {{port}}"
+    place.configure(nextjs={"command": ["sh", "-c", f"(setsid {program} &); exec sleep 600"]})
+    done = place.call("nextjs.ensure", "--timeout=15", cwd=place.a)
+    listener = done["listenerPid"]
+    assert psutil.Process(listener).ppid() != done["pid"]
+    assert os.getsid(listener) == listener
+    assert set(place.call("nextjs.stop", cwd=place.a)["pidsKilled"]) == {done["pid"], listener}
 
 
 def test_a_recorded_server_keeps_its_port_whatever_the_file_says(place: NextWorld) -> None:
@@ -214,6 +227,14 @@ def test_a_lock_that_names_a_stranger_signals_nobody(place: NextWorld) -> None:
     assert stranger.is_running()
 
 
+def test_what_answers_on_another_port_first_has_not_moved(place: NextWorld) -> None:
+    """A debugger's port, or one of the app's own: only Inngest moves to another port."""
+    place.be(f"beside={place.port + 3}", "title")
+    done = place.call("nextjs.ensure", cwd=place.a)
+    assert done["action"] == "started"
+    place.call("nextjs.stop", cwd=place.a)
+
+
 def test_a_second_server_for_the_folder_is_named_not_fought(place: NextWorld) -> None:
     server = place.next_by_hand(place.a, place.port + 1, "lock")
     lock = place.a / ".next/dev/lock"
@@ -285,6 +306,28 @@ def test_run_passes_a_termination_on(place: NextWorld) -> None:
     child.send_signal(signal.SIGTERM)
     assert place.result(child).code == 0
     until(lambda: not accepts(int(place.claim(place.a))))
+
+
+def test_run_passes_a_hangup_on_and_leaves_nothing(place: NextWorld) -> None:
+    child = in_foreground(place)
+    child.send_signal(signal.SIGHUP)
+    assert place.result(child).code == 128 + signal.SIGHUP, "`next` doesn't heed it: it dies of it"
+    assert not accepts(int(place.claim(place.a)))
+    assert not place.pid_file_of(place.a).exists()
+
+
+def test_run_leaves_a_record_that_is_another_servers_by_now(place: NextWorld) -> None:
+    child = in_foreground(place)
+    file = place.pid_file_of(place.a)
+    ours = until(lambda: state.read(file))
+    other = process.identify(place.bystander().pid)
+    assert ours
+    assert other
+    theirs = ours._replace(process=other)
+    state.write(file, theirs)
+    child.terminate()
+    assert place.result(child).code == 0
+    assert state.read(file) == theirs
 
 
 def test_run_hands_the_exit_status_on(place: NextWorld) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from devservers.system import ownership
 from hooking import run_hook, warm
 from support import CONFIG, DEVSERVERS, Ran, World, git
 
@@ -286,10 +288,66 @@ def test_a_command_line_of_gits_excepts_too_but_never_the_repository_itself(worl
     assert world.run("inngest.ensure", "--json", env=given).code == 13
 
 
+def test_the_repository_in_question_is_not_even_read_for_that(world: World) -> None:
+    foreign_config(world)
+    with (world.main / ".git" / "config").open("a") as config:
+        config.write("[broken\n")
+    assert excepted(world, str(world.main)).code == 13
+
+
+@pytest.mark.parametrize("place", ["tools", "whole"])
+def test_the_git_that_is_asked_is_not_one_of_the_checkout(world: World, place: str) -> None:
+    foreign_config(world)
+    path = os.pathsep.join((str(its_own_git(world)) if place == "whole" else place, "/usr/bin"))
+    assert world.run("inngest.ensure", "--json", env={"PATH": path}).code == 10
+    assert not (world.folder / "asked").exists()
+
+
+def test_no_git_on_a_relative_path_is_asked_anything(world: World) -> None:
+    path = os.pathsep.join((its_own_git(world).name, "/usr/bin"))
+    assert world.run("dev.status", "--json", env={"PATH": path}).code == 0
+    assert not (world.folder / "asked").exists()
+
+
+def its_own_git(world: World) -> Path:
+    """Put a program of that name into the checkout, and return its folder."""
+    program = world.main / "tools" / "git"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho > {world.folder / 'asked'}\n")
+    program.chmod(0o755)
+    return program.parent
+
+
+def test_a_repository_at_the_root_of_all_excepts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b"system\0/a\0global\0/b\0local\0*\0worktree\0*\0command\0/c\0"
+    done = subprocess.CompletedProcess([], 0, stdout=answer)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert ownership._safe_directories("/x") == ["/a", "/b", "/c"]
+
+
 def test_what_sudo_came_from_is_trusted_by_root(world: World) -> None:
     foreign_git(world)
     foreign_config(world)
     assert world.run("inngest.ensure", "--json", env={"SUDO_UID": str(STRANGER)}).code == 13
+
+
+def test_sudo_widens_nobody_elses_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_UID", str(STRANGER))
+    assert ownership._trusted() == (0, 0, STRANGER)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert ownership._trusted() == (1000, 0)
+
+
+def test_folders_outside_the_worktree_are_not_asked_for_their_owner(world: World) -> None:
+    """A file of ours may lie in another's folder, such as an administrator's."""
+    folder = world.folder / "theirs"
+    folder.mkdir()
+    world.config.symlink_to(world.config.replace(folder / "real.json"))
+    give_away(folder)
+    assert world.run("inngest.ensure", "--json").code == 13, "it was executed, and ended"
+    ran(world).unlink()
+    folder.chmod(0o777)
+    refused(world, 10, folder)
 
 
 def test_the_sticky_bit_of_a_folder_for_everyone_is_enough(world: World) -> None:

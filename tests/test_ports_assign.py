@@ -78,9 +78,11 @@ def test_an_empty_variable_is_not_set(place: NextWorld) -> None:
     assert place.call("ports.assign", env={"PORT": "", "DEV_PORT": " "})["method"] != "env"
 
 
-def test_the_port_of_inngest_is_refused(place: NextWorld) -> None:
+def test_the_port_of_inngest_is_refused_where_there_is_one(place: NextWorld) -> None:
     error = place.refused("ports.assign", code=1, env={"PORT": str(place.port)})
     assert "inngest.port" in error["message"]
+    place.behave(enabled=False)
+    assert assigned(place, place.main, PORT=str(place.port)) == place.port
 
 
 @pytest.mark.parametrize("content", ["", "rubbish", "99999999", "-5", "\0\0", "5001 5002", "\xff"])
@@ -106,6 +108,28 @@ def test_a_copied_file_gives_way_to_the_worktree_that_had_it(place: NextWorld) -
     assert done["port"] != first
     assert str(place.main) in done["warnings"][0]
     assert assigned(place, place.main) == first
+
+
+def test_a_worktree_whose_server_runs_keeps_its_port_from_who_copied_the_file(
+    place: NextWorld,
+) -> None:
+    port = place.call("nextjs.ensure", cwd=place.a)["port"]
+    shutil.copy(place.a / ".dev-port", place.b / ".dev-port")
+    done = place.call("ports.assign", cwd=place.a)
+    assert (done["port"], done["method"], done["available"]) == (port, "cached", True)
+    assert assigned(place, place.b) != port
+    place.call("nextjs.stop", cwd=place.a)
+
+
+def test_a_lost_file_is_written_anew_with_the_port_of_the_server_that_runs(
+    place: NextWorld,
+) -> None:
+    hashed = assigned(place, place.a)
+    other = next(port for port in place.pool if port != hashed)
+    assert place.call("nextjs.ensure", cwd=place.a, env={"PORT": str(other)})["port"] == other
+    (place.a / ".dev-port").unlink()
+    assert assigned(place, place.a) == other
+    place.call("nextjs.stop", cwd=place.a)
 
 
 def test_a_claim_that_is_a_folder_is_an_error_that_names_it(place: NextWorld) -> None:

@@ -4,18 +4,20 @@ import os
 import pwd
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from devservers import config, inngest, worktree
-from devservers.lifecycle import failures, verdict
+from devservers.lifecycle import failures, observation, readiness, verdict
+from devservers.lifecycle.record import ServerRecord
 from devservers.lifecycle.verdict import Verdict
 from devservers.spec import ServerSpec
 from devservers.system import sockets
-from devservers.system.identity import Socket
-from support import World, accepts, is_alive, until
+from devservers.system.identity import Identity, Socket
+from support import World, accepts, is_alive, quickly, until
 
 
 def spec_of(world: World) -> ServerSpec:
@@ -49,6 +51,15 @@ def test_a_listener_that_is_gone_at_the_second_look_is_no_stranger(
     answers(monkeypatch, "is_open", 1, 0)
     answers(monkeypatch, "listeners", (stranger,), ())
     assert verdict.examine(spec_of(world)).verdict is Verdict.STOPPED
+
+
+def test_what_takes_connections_at_each_look_and_can_not_be_seen_is_a_stranger(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as what a packet filter forwards, without any socket here."""
+    answers(monkeypatch, "is_open", 1)
+    answers(monkeypatch, "listeners", ())
+    assert verdict.examine(spec_of(world)).verdict is Verdict.FOREIGN
 
 
 def test_a_listener_that_is_still_there_at_the_second_look_is_a_stranger(
@@ -143,6 +154,43 @@ def test_a_container_is_said_where_a_holder_runs_in_one(monkeypatch: pytest.Monk
     monkeypatch.setattr(failures, "procfs", SimpleNamespace(is_elsewhere=lambda _: True))
     said = failures.describe_holder({**sockets.holder(os.getpid()), "cwd": None, "since": None})
     assert said.endswith(", in another container)")
+
+
+def test_only_what_answers_elsewhere_for_a_whole_second_has_moved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, answered = 0.0, False
+    elsewhere = Socket(2, "127.0.0.1", world.port + 2, 3)
+    monkeypatch.setattr(observation, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(observation, "sockets", SimpleNamespace(listening=lambda **_: (elsewhere,)))
+    asked = SimpleNamespace(of_listener=lambda *_: readiness.Answer(answered))
+    monkeypatch.setattr(observation, "readiness", asked)
+    gone = Identity(2, "no such start")
+    record = ServerRecord(gone, world.port, (), (), None, 0, "/", None, None, 0.0)
+    watch = observation.MoveWatch(spec_of(world), record)
+    seen = []
+    for now, answered in (  # noqa: B007 - what the functions above return
+        (0.4, True),  # too early to look
+        (0.5, True),
+        (1.1, False),  # so it begins anew
+        (1.7, True),
+        (2.3, True),
+        (2.6, True),  # half a second is not over since the last look
+        (2.8, True),
+    ):
+        seen.append(watch.port())
+    assert seen == [None] * 6 + [world.port + 2]
+
+
+def test_an_orphan_is_not_waited_for_beyond_the_deadline(world: World) -> None:
+    world.behave("mute")
+    world.ok("ensure", "--no-wait")
+    until(lambda: accepts(world.port))
+    for file in world.state_files():
+        file.unlink()
+    seen = quickly(1, lambda: verdict.examine(spec_of(world), deadline=time.monotonic()))
+    assert (seen.verdict, seen.answers) == (Verdict.ORPHAN, False)
+    world.ok("stop")
 
 
 def test_stop_ends_ours_that_moved_and_reports_an_inngest_by_hand_on_its_port(

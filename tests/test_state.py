@@ -194,6 +194,21 @@ def test_a_write_that_fails_half_way_leaves_what_was_there(
     assert state.read_pid(pid_file) == 4242
 
 
+def test_no_pid_is_named_whose_record_could_not_be_written(
+    pid_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target == state.record_file(pid_file):
+            raise OSError(28, "No space left on device", str(self), None, str(target))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    refused(pid_file, "write", RECORD)
+    assert not state.exists(pid_file)
+
+
 def test_without_files_there_is_no_record_and_no_pid(pid_file: Path) -> None:
     assert state.read(pid_file) is None
     assert state.read_pid(pid_file) is None
@@ -273,6 +288,29 @@ def test_a_lock_that_is_not_our_own_file_is_refused(pid_file: Path, kind: str) -
     with pytest.raises(StateUnusableError) as caught, state.lock(pid_file, 0, "start"):
         pytest.fail("the lock was taken")
     assert f"{path} {said}" in caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_is_put_there_right_after_the_look_is_neither_followed_nor_waited_for(
+    pid_file: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    record = state.record_file(pid_file)
+    put_in_the_way(record, kind)
+    if kind == "link":
+        record.with_name("target").write_text(dump(RECORD))
+    monkeypatch.setattr(state, "_check", lambda *_: True)
+    if kind == "link":
+        assert "can't be read" in refused(pid_file, "read").message
+    else:
+        assert state.read(pid_file) is None
+
+
+def test_half_a_signature_is_none(pid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: write(fd, data[:-3], at))
+    with state.lock(pid_file, 0, "boot:4242") as held:
+        assert held
+        assert state.lock_holder(pid_file) is None, "`boot:4` would name another process"
 
 
 def test_a_missing_folder_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:

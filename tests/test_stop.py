@@ -79,7 +79,14 @@ def test_kills_what_ignores_sigterm_after_the_grace(world: World) -> None:
     done = world.ok("stop", "--timeout=0.4")
     assert 0.4 <= time.monotonic() - began < 5, "the default grace"
     assert (done["action"], done["forced"], done["portFree"]) == ("stopped", True, True)
-    assert "SIGKILL" not in world.run("inngest.stop").out
+    world.assert_nothing_left()
+
+
+def test_says_to_people_whether_sigkill_was_needed(world: World) -> None:
+    for behaviour, needed in (("deaf", True), ("noise", False)):
+        world.behave(behaviour)
+        world.ok("ensure")
+        assert ("SIGKILL" in world.run("inngest.stop", "--timeout=0.4").out) is needed
     world.assert_nothing_left()
 
 
@@ -124,6 +131,17 @@ def test_ends_an_inngest_server_that_someone_else_started(world: World) -> None:
     done = world.ok("stop")
     assert (done["action"], done["pidsKilled"]) == ("stopped", [by_hand.pid])
     assert not is_alive(by_hand)
+    world.assert_nothing_left()
+
+
+def test_looks_again_and_ends_a_second_server_on_the_port(world: World) -> None:
+    """One listens on IPv4 and is ours; only once it is gone the other one is seen."""
+    world.behave(host="127.0.0.1")
+    ours = world.ok("ensure")["pid"]
+    by_hand = world.inngest_by_hand("--host", "::1")
+    until(lambda: accepts(world.port, "::1"))
+    done = world.ok("stop")
+    assert (done["pidsKilled"], done["portFree"]) == ([ours, by_hand.pid], True)
     world.assert_nothing_left()
 
 

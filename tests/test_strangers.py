@@ -216,6 +216,8 @@ def test_the_time_limit_holds_for_a_server_that_takes_no_new_url(world: World) -
     done = world.ok("ensure", "--timeout=2")
     assert time.monotonic() - begun < 5, "two URLs, of five seconds each"
     assert (done["added"], len(done["warnings"])) == ([], 1)
+    again = world.ok("ensure", "--timeout=1")
+    assert again["warnings"] == done["warnings"], "what was not taken is asked for each time"
 
 
 # Where others stand

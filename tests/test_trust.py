@@ -15,6 +15,8 @@ import devservers.trust.gate
 from devservers import config, inngest, worktree
 from devservers.errors import HooksUnusableError
 from devservers.lifecycle import server
+from devservers.trust import brought_along
+from devservers.trust.tracked_files import Tracked
 from hooking import BRANCH, HOOK, accept, detached, run_git, run_hook, settle
 from next_support import NextWorld, next_world
 from support import CONFIG, STAND_IN, World, accepts, git, make_repository
@@ -189,6 +191,16 @@ def test_the_file_stays_small_and_forgets_the_oldest(world: World) -> None:
     starts(world)
 
 
+def test_a_line_that_was_cut_short_spoils_no_other(world: World) -> None:
+    file = trusted_file(world)
+    with file.open("a") as stream:
+        stream.write("abc")  # and the disk was full
+    world.behave()
+    trust(world)
+    assert [len(line) for line in file.read_text().splitlines()] == [64, 3, 64]
+    starts(world)
+
+
 @pytest.mark.parametrize("kind", ["link", "second name", "fifo", "folder"])
 def test_nothing_is_written_through_what_somebody_put_in_its_place(world: World, kind: str) -> None:
     world.behave()
@@ -304,6 +316,24 @@ def test_a_tracked_file_of_a_package_counts_where_its_program_is_not_tracked(
     starts(world, world.a)
     script(lib, "changed")
     refuses(world, "node_modules/inngest-cli/lib.js", cwd=world.a)
+
+
+def test_packages_elsewhere_count_where_the_program_is_one_of_them(world: World) -> None:
+    """They load each other: which ones, nobody can tell without running them."""
+    modules = world.main / "tools" / "node_modules"
+    for file in ("@s/one/cli.js", "@s/one/lib/x.js", "@s/two/x.js"):
+        script(modules / file)
+    link = modules / ".bin" / "inngest-cli"
+    link.parent.mkdir()
+    link.symlink_to("../@s/one/cli.js")
+    commit(world.main, "tools")
+    env = {"PATH": str(link.parent)}
+    names = (".bin/inngest-cli", "@s/one/cli.js", "@s/one/lib/x.js", "@s/two/x.js")
+    found = trust(world, env=env)["trusts"]
+    assert found == ["inngest.pidFile", *(f"tools/node_modules/{name}" for name in names)]
+    starts(world, env=env)
+    script(modules / "@s/two/x.js", "changed")
+    refuses(world, "and 1 more", env=env)  # it is the fifth
 
 
 def test_a_program_in_a_submodule_counts(world: World) -> None:
@@ -463,6 +493,7 @@ def test_git_runs_nothing_that_a_repository_names(world: World) -> None:
     monitor = script(world.folder / "monitor")
     monitor.write_text(f"#!/bin/sh\necho > {world.folder}/ran\n")
     git("config", "core.fsmonitor", monitor, cwd=world.main)
+    script(world.main / ".git" / "hooks" / "post-index-change").write_text(monitor.read_text())
     world.behave()
     refuses(world, "inngest.command")
     assert not (world.folder / "ran").exists()
@@ -504,6 +535,65 @@ def test_a_branch_does_not_have_output_written_to_a_file_of_its_choice(world: Wo
     commit(world.main, world.log)
     refuses(world, "inngest-system.log")
     assert precious.read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("link", ["run", ".inngest"])
+def test_a_link_on_the_way_to_the_pid_file_or_the_database_counts(world: World, link: str) -> None:
+    (world.folder / "state" / "run").mkdir()
+    world.configure(pidFile="run/inngest.pid")
+    trust(world)
+    (world.main / link).symlink_to(world.folder / "state" / "run")
+    commit(world.main, link)
+    done = run_hook(world, "--wait", "ensure", trusted=False)
+    assert f"{link} (written)" in done.err
+    assert world.servers() == []
+
+
+@pytest.mark.parametrize(("name", "most"), [("MOST_FILES", 2), ("MOST_BYTES", 1 << 20)])
+def test_what_is_too_much_to_look_at_is_not_taken_for_harmless(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    """A person may start it all the same: by hand nothing is asked."""
+    for number in range(3):
+        script(world.main / "node_modules" / "x" / f"{number}.js", "x" * (1 << 19))
+    commit(world.main, "node_modules")
+    here = worktree.find(world.main)
+    spec = inngest.spec(config.load(here.root, here.main, {}), here, env=world.env())
+    assert devservers.trust.gate.claim_of(spec).trusts
+    monkeypatch.setattr(brought_along, name, most)
+    with pytest.raises(HooksUnusableError, match="too many to check"):
+        devservers.trust.gate.require(spec)
+    assert devservers.trust.gate.accept(spec) == spec.command()
+
+
+def test_a_package_json_that_can_not_be_read_counts_whole(world: World) -> None:
+    (world.bin / "inngest-cli").unlink()
+    world.install("npx")
+    package = world.main / "package.json"
+    package.write_text("{}")
+    commit(world.main, package)
+    starts(world)
+    package.write_text("{")
+    refuses(world, "package.json")
+
+
+def test_names_count_as_on_a_disk_that_ignores_case(world: World) -> None:
+    """There git writes `Tools/x` where a command runs `tools/X`; elsewhere it is one more."""
+    script(world.a / "Tools" / "über" / "x.js")
+    commit(world.a, "Tools")
+    tracked = Tracked(worktree.find(world.a))
+    for name in ("Tools/über/x.js", "tools/ÜBER/X.js", "tools/u\u0308ber/x.js"):
+        assert tracked.has(str(world.a / name)), name
+    assert not tracked.has(str(world.a / "Tools" / "y.js"))
+
+
+def test_what_lies_in_a_worktree_within_another_is_asked_of_the_inner_one(world: World) -> None:
+    inner = world.add_worktree(world.main / "inner")
+    script(inner / "x.js")
+    commit(inner, "x.js")
+    tracked = Tracked(worktree.find(world.main))
+    assert tracked.top_of(str(inner / "x.js")) == str(inner)
+    assert tracked.has(str(inner / "x.js"))
 
 
 def test_a_bare_repository_inside_a_checkout_vouches_for_nothing(world: World) -> None:

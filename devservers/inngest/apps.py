@@ -151,8 +151,8 @@ def sync(config: Config, here: Worktree, it: Target, port: int | None = None) ->
         now = proof.make_served(api, url, time.monotonic() + SYNC_TIMEOUT)
     except NotSyncedError:
         raise _elsewhere(url, scene.server, scene.by_port.get(port)) from None
-    before = [port_of(row.url) for row in scene.served if row.app_id == now.app_id]
-    replaced = next((other for other in before if other != port), None)
+    before = (port_of(row.url) for row in scene.served if row.app_id == now.app_id)
+    replaced = next(before, None)  # not `port`: that was not served
     return Synced("synced", port, url, now.app_id, replaced)
 
 

@@ -15,7 +15,7 @@ from devservers.inngest import cli as inngest_cli
 from devservers.inngest import settings as inngest_settings
 from devservers.inngest.program import run
 from devservers.inngest.target import Target
-from devservers.lifecycle import state, verdict
+from devservers.lifecycle import failures, state, verdict
 from devservers.lifecycle.failures import describe_holder, describe_holders
 from devservers.lifecycle.verdict import Verdict
 from devservers.spec import ServerSpec
@@ -183,8 +183,8 @@ def _lock(spec: ServerSpec) -> Check:
                 return Check("lock", ok=True, detail=f"{path} is free")
     except StateUnusableError as error:
         return Check("lock", ok=False, detail=error.message, fix=error.hint)
-    holder = state.lock_holder(spec.files.pid)
-    who = describe_holder(sockets.holder(holder.process.pid)) if holder else "an unknown process"
+    holder = failures.lock_holder(spec)
+    who = describe_holder(sockets.holder(holder.process.pid)) if holder else failures.UNNAMED
     fix = "Wait for it; it is starting or stopping the server."
     return Check("lock", ok=False, detail=f"{path} is held by {who}", fix=fix)
 

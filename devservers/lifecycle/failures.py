@@ -13,11 +13,13 @@ from devservers.errors import (
     remedy_of,
 )
 from devservers.lifecycle import state
+from devservers.lifecycle.state import LockHolder
 from devservers.lifecycle.verdict import View
 from devservers.spec import ServerSpec
 from devservers.system import clock, logs, process, procfs, sockets
 
 LAST_WORDS = 20  # lines
+UNNAMED = "a process that can't be named"
 _SILENT = " It printed nothing."
 
 
@@ -76,14 +78,17 @@ def left(strays: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
     return (f"Left alone: {who}, opened by the server and living on its own; --force ends it.",)
 
 
+def lock_holder(spec: ServerSpec) -> LockHolder | None:
+    """Return who signed the lock last, None if that process is gone: then it isn't the holder."""
+    held = state.lock_holder(spec.files.pid)
+    return held if held and process.is_alive(held.process) else None
+
+
 def lock_timeout(spec: ServerSpec, timeout: float) -> LockTimeoutError:
     """Return the error that names who has held the lock for all of `timeout` seconds."""
-    held = state.lock_holder(spec.files.pid)
-    alive = held is not None and process.is_alive(held.process)
-    holder = None
-    if held and alive:
-        holder = {**sockets.holder(held.process.pid), "since": clock.utc(held.since)}
-    who = describe_holder(holder) if holder else "a process that can't be named"
+    held = lock_holder(spec)
+    holder = {**sockets.holder(held.process.pid), "since": clock.utc(held.since)} if held else None
+    who = describe_holder(holder) if holder else UNNAMED
     return LockTimeoutError(
         f"Waited {timeout:g} s for the lock {state.lock_file(spec.files.pid)}, held by {who}.",
         hint="It is starting or stopping the server. Wait for it, or end it and try again.",

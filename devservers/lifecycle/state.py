@@ -79,7 +79,6 @@ def write(pid_file: Path, record: ServerRecord) -> None:
 def remove(pid_file: Path, expected: ServerRecord | None) -> None:
     """Remove both files, unless the record is no longer the one that was read. Raises as `read`."""
     if read(pid_file) == expected:
-        _check(pid_file)
         for path in (pid_file, record_file(pid_file)):
             try:
                 path.unlink(missing_ok=True)

@@ -85,8 +85,7 @@ def require_sight() -> None:
 def examine(spec: ServerSpec, deadline: float = math.inf, *, home: bool = False) -> View:
     """Return what is true now; with `home` the page is asked for that a person would look at.
 
-    It is not waited for the answer of a server beyond `deadline`, a monotonic instant; only an
-    orphan, which is replaced where it doesn't answer, is always given its time. Raises
+    It is not waited for the answer of a server beyond `deadline`, a monotonic instant. Raises
     StateUnusableError.
     """
     require_sight()
@@ -213,7 +212,7 @@ def _examine_sockets(
     known = [(found, who) for found in near if found.pid and (who := process.identify(found.pid))]
     for found, identity in known:
         if _is_orphan(spec, record, identity):
-            said = readiness.of_listener(spec, found.address, found.port, home=home)
+            said = readiness.of_listener(spec, found.address, found.port, deadline, home=home)
             view = View(Verdict.ORPHAN, found.port, record, _listener(found, identity))
             return view._replace(http_status=said.http_status, answers=said.ok)
     begun = time.monotonic()

@@ -85,7 +85,7 @@ def _name(uid: int) -> str:
 
 def _is_excepted(folder: str) -> bool:
     real, found = os.path.realpath(folder), False
-    for value in _safe_directories():
+    for value in _safe_directories(real):
         below = value.endswith("/*") and real.startswith(value[:-1])
         same = os.path.isabs(value) and os.path.realpath(value) == real
         # As everywhere in git, an empty value forgets those before.
@@ -93,15 +93,18 @@ def _is_excepted(folder: str) -> bool:
     return found
 
 
-def _safe_directories() -> list[str]:
-    """Return git's own list; it is asked outside of any repository, or that one could answer."""
+def _safe_directories(doubtful: str) -> list[str]:
+    """Return git's own list; it is asked outside of any repository, or that one could answer.
+
+    Nor is it a git that lies in the `doubtful` folder.
+    """
     import subprocess  # noqa: PLC0415 - only where something is wrong
 
     from devservers.system import git  # noqa: PLC0415 - only where something is wrong
 
     words = ("config", "--show-scope", "--type=path", "-z", "--get-all", "safe.directory")
     try:
-        done = git.run(os.sep, *words, settings=True, timeout=10)
+        done = git.run(os.sep, *words, settings=True, timeout=10, avoid=(doubtful,))
     except (OSError, subprocess.SubprocessError):
         return []
     fields = os.fsdecode(done.stdout).split("\0")

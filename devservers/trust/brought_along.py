@@ -169,9 +169,11 @@ class _Search:
         self.found.add((name, self._content(last)))
         if len(self.found) > MOST_FILES:
             _too_much(f"more than {MOST_FILES} files")
+        if not follow:
+            return
         if launchers.MODULES in name.split("/"):
-            self.everything(_package_of(last))
-        elif follow:
+            self.packages(os.path.dirname(last))
+        else:
             self.follow(last)
 
     def follow(self, file: str, text: str | None = None) -> None:
@@ -197,8 +199,7 @@ class _Search:
         the script is called by a module's name; Node.js in the `node_modules` beside it and above.
         """
         folder = os.path.dirname(os.path.realpath(script))
-        for place in self.folders(folder):
-            self.everything(os.path.realpath(os.path.join(place, launchers.MODULES)))
+        self.packages(folder)
         if not script.endswith(PYTHON):
             return
         place = folder if called.endswith(PYTHON) else os.path.realpath(self.cwd)
@@ -209,6 +210,11 @@ class _Search:
             head, _, tail = os.path.relpath(tracked.path, place).partition(os.sep)
             if tail.startswith("__init__.") or (not tail and head.endswith(IMPORTABLE)):
                 self.add(tracked.path)
+
+    def packages(self, folder: str) -> None:
+        """Add the packages that Node.js finds for what lies in a real folder."""
+        for place in self.folders(folder):
+            self.everything(os.path.realpath(os.path.join(place, launchers.MODULES)))
 
     def folders(self, folder: str) -> Iterator[str]:
         """Yield a folder and those above it, as far as they belong to a worktree."""
@@ -250,14 +256,6 @@ def _candidates(token: str, folders: Iterable[str]) -> Iterator[str]:
         for spelling in dict.fromkeys(spellings):
             for ending in ENDINGS:
                 yield os.path.normpath(os.path.join(folder, spelling + ending))
-
-
-def _package_of(file: str) -> str:
-    """Return the folder of the package that a file in node_modules belongs to."""
-    head, _, tail = file.rpartition(f"/{launchers.MODULES}/")
-    parts = tail.split("/")
-    depth = 2 if parts[0].startswith("@") else 1
-    return os.path.join(head, launchers.MODULES, *parts[:depth])
 
 
 def _target(step: str) -> str:

@@ -13,8 +13,9 @@ from devservers.worktree import Worktree
 
 TIMEOUT = 20.0  # seconds
 MODULE, LINK, PROGRAM = "160000", "120000", "100755"  # modes in git's index
-# Nothing that a repository's own configuration names may run when git is asked.
-QUIET = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+# Nothing that a repository's own configuration names may run when git is asked. (`ls-files` writes
+# no index, and so runs no hook.)
+QUIET = ("-c", "core.fsmonitor=false")
 
 
 class Entry(NamedTuple):
