@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devservers import config, worktree
-from devservers.inngest import apps, endpoint, environment
+from devservers.inngest import apps, endpoint, environment, target
 from devservers.listeners import PortHolder
 from support import Ran, World, make_repository, quickly
 

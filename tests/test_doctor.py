@@ -11,7 +11,7 @@ import pytest
 
 import devservers
 from devservers import config, inngest, worktree
-from devservers.inngest import doctor
+from devservers.inngest import doctor, program, target
 from support import STAND_IN, World, accepts, until
 
 NAMES = {
@@ -205,16 +205,15 @@ def test_a_holder_of_a_port_that_inngest_has_besides(
     monkeypatch.setattr(doctor, "GRPC_PORTS", (world.port + 2, world.port + 3))
     stranger = world.listener(port=world.port + 3)
     here = worktree.find(world.main)
-    spec = inngest.spec(config.load(here.root, here.main, {}), here, env={})
-    found = {check.name: check for check in doctor._ports(spec)}
+    settings = config.load(here.root, here.main, {})
+    spec = inngest.spec(settings, here, env={})
+    ports = doctor._ports(spec, target.of(settings, here))
+    found = {check.name: check for check in ports}
     assert [name for name, check in found.items() if not check.ok] == [f"port-{world.port + 3}"]
     assert f"pid {stranger.pid}" in found[f"port-{world.port + 3}"].detail
 
 
-def test_a_program_that_hangs_is_ended_with_all_that_it_started(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(doctor, "PROGRAM_TIMEOUT", 0.3)
+def test_a_program_that_hangs_is_ended_with_all_that_it_started(world: World) -> None:
     words = ("/bin/sh", "-c", "sleep 600 & sleep 600")
-    assert doctor._run(words, {**world.env(), "PATH": os.defpath}, world.main) is None
+    assert program.run(words, {**world.env(), "PATH": os.defpath}, world.main, 0.3) is None
     assert world.processes.carrying("HOME", str(world.folder / "home")) == []

@@ -28,7 +28,8 @@ def test_starts_the_server_and_says_all_that_the_reference_promises(world: World
     assert (done["adopted"], done["standIn"], done["added"]) == (False, False, [])
     urls = [f"http://localhost:{port}/api/inngest" for port in world.apps]
     watched = [word for url in urls for word in ("--sdk-url", url)]
-    assert done["command"] == [*world.fake(), "dev", "--port", str(world.port), *watched]
+    words = ["dev", "--port", str(world.port), *watched, "--no-discovery"]
+    assert done["command"] == [*world.fake(), *words]
     assert world.pid_file.read_text() == f"{done['pid']}\n"
     world.ok("stop")
     world.assert_nothing_left()
