@@ -857,8 +857,8 @@ def open_ports(options: SimpleNamespace) -> list[Server]:
         title = "dev server api" if name == "port" else name[:-5].replace("-", " ")
         key = name.replace("-", "_")
         listeners = listen_near(title, options.host, getattr(options, key), reserved)
-        setattr(options, key, port := listeners[0].getsockname()[1])
-        reserved = reserved | {port} if servers else {port}
+        setattr(options, key, listeners[0].getsockname()[1])
+        reserved = set()  # the others are held
         if name == "connect-executor-grpc-port":
             listeners = open_again(options.host, listeners)
         handler = Quiet if servers else Handler
