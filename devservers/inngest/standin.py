@@ -65,7 +65,7 @@ FLAGS |= {"connect-gateway-grpc-ip": "127.0.0.1", "connect-executor-grpc-ip": "1
 FLAGS |= {"sqlite-dir": ".inngest", "debug-api-port": 7777, "verbose": False, "log-level": "info"}
 # Nonsense in a file or a variable ends the start where it should be one of these, even if it is for
 # another command; elsewhere it counts as 0, which as a port is any.
-FORMS = {bool: "1|[tT]|TRUE|[tT]rue|0|[fF]|FALSE|[fF]alse", int: r"[+-]?\d+"}
+FORMS = {bool: "1|t|T|TRUE|true|True|0|f|F|FALSE|false|False", int: r"[+-]?\d+"}
 FORMED = {name: FORMS.get(type(default)) for name, default in FLAGS.items()}
 FORMED |= {"port": None, "debug-api-port": None, "api-port": FORMS[int], "prod": FORMS[bool]}
 Json = dict[str, Any]
