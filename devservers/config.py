@@ -5,14 +5,18 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from devservers import config_checks, kinds
 from devservers.errors import ConfigInvalidError
 from devservers.system import ownership, untrusted_files
 
+if TYPE_CHECKING:
+    from devservers.declared.settings import Declared
+
 RELATIVE_PATH = Path(".claude/plugins/workspace-dev-servers/config.json")
 LARGEST = 1 << 20  # bytes
+SERVERS = "servers"
 
 
 Section = TypeVar("Section")
@@ -34,6 +38,8 @@ class Config(NamedTuple):
     """What each kind's section holds, by name; see the kind's own `settings`."""
     worktree: WorktreeConfig = WorktreeConfig()
     source: Path | None = None
+    servers: Mapping[str, "Declared"] = MappingProxyType({})
+    """The declared servers, by name."""
     given: frozenset[str] = frozenset()
     """The dotted keys that the file sets; all others are defaults."""
 
@@ -65,6 +71,12 @@ class Config(NamedTuple):
             for other, module in kinds.settings().items()
             if other != name and getattr(module.of(self), "enabled", True)
             for key, ports in module.taken(self).items()
+            for port in ports
+        } | {
+            port: key
+            for other, one in self.servers.items()
+            if other != name
+            for key, ports in one.taken(len(self.pool)).items()
             for port in ports
         }
 
@@ -120,15 +132,37 @@ def read(file: Path, main: Path, top: Path | None = None) -> Config:
     if not isinstance(data, dict):
         _reject(file, "the whole must be a JSON object")
     types = _types()
-    _no_unknown(file, "", data, types)
+    _no_unknown(file, "", data, (*types, SERVERS))
+    servers = _servers(file, data.pop(SERVERS, {}))
     found = {name: kind(**_section(file, name, data.get(name, {}))) for name, kind in types.items()}
-    given = frozenset(f"{name}.{key}" for name in data for key in data[name])
-    config = Config(found, found.pop("worktree"), file, given)
+    given = {f"{name}.{key}" for name in data for key in data[name]}
+    given |= {f"{SERVERS}.{name}.{key}" for name in servers for key in servers[name][1]}
+    declared = {name: one for name, (one, _) in servers.items()}
+    config = Config(found, found.pop("worktree"), file, declared, frozenset(given))
     for module in kinds.settings().values():
         for problem in getattr(module, "faults", _no_faults)(config, main):
             _reject(file, problem)
+    if servers:
+        for key, allowed, value in kinds.declared_settings().faults(config):
+            _reject(file, f"{key} is {config_checks.shown(value)}; {allowed}")
     _check_ports(file, config)
     return config
+
+
+def _servers(file: Path, data: object) -> "dict[str, tuple[Declared, dict[str, object]]]":
+    """Return the declared servers with what the file says of each."""
+    if not isinstance(data, dict):
+        _reject(file, f"{SERVERS} is {config_checks.shown(data)}; it must be an object")
+    found = {}
+    for name, declaration in data.items():
+        try:
+            one: Declared = kinds.declared_settings().parse(name, declaration)
+        except config_checks.NotAllowedError as error:
+            key, allowed, *value = error.args
+            shown = config_checks.shown(value[0] if value else declaration)
+            _reject(file, f"{SERVERS}.{key} is {shown}; {allowed}")
+        found[name] = (one, declaration)
+    return found
 
 
 def key_names() -> dict[str, str]:
@@ -153,15 +187,25 @@ def _no_faults(_config: Config, _main: Path) -> tuple[str, ...]:
 def _check_ports(file: Path, config: Config) -> None:
     """Reject a port that two servers would share, naming a key that the file sets."""
     taken: dict[int, str] = {}
-    for module in kinds.settings().values():
-        for key, ports in module.taken(config).items():
+    everybodys = [module.taken(config) for module in kinds.settings().values()]
+    everybodys += [one.taken(len(config.pool)) for one in config.servers.values()]
+    for their in everybodys:
+        for key, ports in their.items():
             for port in ports:
                 other = taken.setdefault(port, key)
                 if other != key:
                     wrong, right = (other, key) if other in config.given else (key, other)
-                    value = config_checks.shown(config.value(wrong))
+                    value = config_checks.shown(_value(config, wrong))
                     what = f"{wrong} is {value}; two servers would share port {port}, which {right}"
                     _reject(file, f"{what} has")
+
+
+def _value(config: Config, key: str) -> object:
+    section, _, rest = key.partition(".")
+    if section != SERVERS:
+        return config.value(key)
+    name, _, field = rest.partition(".")
+    return getattr(config.servers[name], field)
 
 
 def _section(file: Path, name: str, data: object) -> dict[str, Any]:

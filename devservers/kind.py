@@ -113,6 +113,12 @@ class Kind(NamedTuple):
     """It can be run in a terminal."""
     serves_app: bool = False
     """The app of a worktree answers on it; its port is the worktree's."""
+    needs: tuple[str, ...] = ()
+    """Servers that are brought up before it."""
+    up: bool = True
+    """It is part of `dev.up`."""
+    built_in: bool = True
+    """False: it is declared in the configuration."""
     tasks: str | None = None
     """The module that has what only this kind can do."""
     loses: str | None = None

@@ -26,6 +26,16 @@ def every() -> "tuple[Kind, ...]":
     return tuple(map(kind, NAMES))
 
 
+def of(config: "Config") -> "dict[str, Kind]":
+    """Return all kinds that a configuration has, by name: those it declares after NAMES."""
+    found = {one.name: one for one in every()}
+    if config.servers:
+        from devservers.declared import declaration  # noqa: PLC0415 - only where some are declared
+
+        found |= {name: declaration.kind_of(one) for name, one in config.servers.items()}
+    return found
+
+
 def own_server(config: "Config", here: "Worktree") -> "OwnServer":
     """Return what tells the server of this worktree's app from whoever else holds its port."""
     found = next(one.own_server for one in every() if one.own_server)
@@ -57,8 +67,15 @@ def settings() -> "dict[str, Any]":
     return {name: import_module(f"devservers.{name}.settings") for name in NAMES}
 
 
+def declared_settings() -> "Any":  # noqa: ANN401 - a module
+    """Return what the section of declared servers may hold: a module."""
+    from importlib import import_module  # noqa: PLC0415 - only where some are declared
+
+    return import_module("devservers.declared.settings")
+
+
 def declared(
-    of: "Kind",
+    which: "Kind",
     config: "Config",
     here: "Worktree",
     *,
@@ -70,7 +87,8 @@ def declared(
     With `claim` it gets a port to keep; without, nothing is written. Raises UsageError,
     NoPortError, LockTimeoutError, StateUnusableError.
     """
-    return of.declare(config, here, of.assign(config, here, claim=claim), stand_in=stand_in)
+    assigned = which.assign(config, here, claim=claim)
+    return which.declare(config, here, assigned, stand_in=stand_in)
 
 
 def exports(config: "Config", here: "Worktree", name: str = "") -> "Exports":

@@ -66,7 +66,7 @@ def _each(
 
 def _specs(here: Worktree) -> Iterator[ServerSpec]:
     settings = config.load(here.root, here.main)
-    for kind in kinds.every():
+    for kind in kinds.of(settings).values():
         spec = kind.declare(settings, here, Assignment(0))  # whichever port: it decides nothing
         if spec.enabled:
             yield spec

@@ -107,7 +107,7 @@ def _own(config: Config, here: Worktree, *, claim: bool, env: Mapping[str, str])
 
     target = in_worktree(config, here)
     try:
-        slot = config.pool.index(assignment.assign(config, here, env={}, claim=claim).port)
+        slot = assignment.slot(config, here, claim=claim)
         app = kinds.own_server(config, here).recorded
         app = app or assignment.assign(config, here, env=env, claim=claim).port
     except NoPortError:

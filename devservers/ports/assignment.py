@@ -77,6 +77,14 @@ def assign(
     )
 
 
+def slot(config: Config, here: Worktree, *, claim: bool) -> int:
+    """Return the place of the worktree `here` in the pool, which decides all its servers' ports.
+
+    Whatever the environment asks for its app. Raises what `assign` raises.
+    """
+    return config.pool.index(assign(config, here, env={}, claim=claim).port)
+
+
 def asked_for(env: Mapping[str, str]) -> tuple[int, str] | None:
     """Return the port that the environment asks for and the variable. Raises UsageError."""
     for name in VARIABLES:

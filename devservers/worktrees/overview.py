@@ -45,8 +45,10 @@ class Overview(NamedTuple):
 def overview(settings: Config, here: Worktree) -> Overview:
     """Return what is true now of every worktree, asked side by side. Nothing is written."""
     deadline = time.monotonic() + PATIENCE
-    used = [kind for kind in kinds.every() if not kind.serves_app]
-    own = [kind for kind in kinds.every() if not kind.is_shared(settings)]
+    known = kinds.of(settings).values()
+    used = [kind for kind in known if kind.built_in and not kind.serves_app]
+    used += [kind for kind in known if not kind.built_in and kind.is_shared(settings)]
+    own = [kind for kind in known if not kind.is_shared(settings)]
     ours = _identities(settings, here)
     listening = sockets.listening()  # once: this is the question whose cost grows with the machine
     trees = worktree.every(here)

@@ -192,7 +192,7 @@ def _stale_records(config: Config, here: Worktree, ending: set[Identity]) -> Ite
     trees = (*gone, *worktree.every(here))
     specs = {
         spec.marker: spec
-        for kind in kinds.every()
+        for kind in kinds.of(config).values()
         for tree in ((here,) if kind.is_shared(config) else trees)
         if (spec := kind.declare(config, tree, Assignment(0))).enabled
     }

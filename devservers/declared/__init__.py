@@ -1,0 +1,1 @@
+"""Servers that the configuration declares: `servers` in the file, the whole lifecycle for each."""

@@ -1,0 +1,160 @@
+"""A declared server as data: what the configuration says of it -> ServerSpec, and its Kind."""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from devservers import kinds
+from devservers.config import Config
+from devservers.declared.settings import MACHINE, Declared, filled, placeholders
+from devservers.errors import CliNotFoundError, NoPortError
+from devservers.kind import Assignment, Kind
+from devservers.ports import assignment
+from devservers.spec import Behaviour, Brought, Files, ServerSpec, Words, url_of
+from devservers.system import programs
+from devservers.worktree import Worktree, clean_env
+
+
+def kind_of(one: Declared) -> Kind:
+    """Return the kind of server that `one` is: the only one of its kind."""
+
+    def assign(
+        config: Config, here: Worktree, *, claim: bool, env: Mapping[str, str] = os.environ
+    ) -> Assignment:
+        del env
+        return Assignment(_port(config, here, one, claim=claim) or 0)
+
+    def declare(
+        config: Config, here: Worktree, assigned: Assignment, *, stand_in: bool = False
+    ) -> ServerSpec:
+        del stand_in
+        return spec(config, here, one, assigned.port or None)
+
+    return Kind(
+        name=one.name,
+        title=f"server {one.name}",
+        short=one.name,
+        assign=assign,
+        declare=declare,
+        ready_timeout=one.timeout,
+        is_shared=lambda _config: one.scope == MACHINE,
+        foreground=True,
+        needs=one.needs,
+        up=one.up,
+        built_in=False,
+    )
+
+
+def _port(config: Config, here: Worktree, one: Declared, *, claim: bool) -> int | None:
+    """Return its port; a worktree has a slot as soon as one of its servers needs it."""
+    if not one.has_port:
+        return None
+    if one.scope == MACHINE:
+        return one.port
+    try:
+        return one.port_of(assignment.slot(config, here, claim=claim))
+    except NoPortError:
+        if claim:
+            raise
+        return None
+
+
+def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> ServerSpec:
+    """Return the server `one` as the worktree `here` declares it, on the port it was assigned."""
+    shared = one.scope == MACHINE
+    folder = (here.main if shared else here.root) / one.cwd
+    place = here.shared_dir if shared else here.state_dir
+
+    def words() -> tuple[str, ...]:
+        known = _known(config, here, port, one.command)
+        return tuple(filled(word, known) for word in one.command)
+
+    def command() -> tuple[str, ...]:
+        found = words()
+        _check_program(one, found, folder, here)
+        return found
+
+    def differences(running: tuple[str, ...]) -> tuple[str, ...]:
+        wanted = words()
+        if running == wanted:
+            return ()
+        return (
+            f"It runs with `{shlex.join(running)}`; this worktree declares "
+            f"`{shlex.join(wanted)}`. `inv {one.name}.restart` would change that.",
+        )
+
+    texts = tuple(one.env.values())
+    known = _known(config, here, port, texts) if texts else {}
+    env = {name: filled(text, known) for name, text in one.env.items()}
+    return ServerSpec(
+        name=one.name,
+        title=f"server {one.name}",
+        port=port,
+        command=command,
+        cwd=folder,
+        env={**clean_env(os.environ), **kinds.exports(config, here).variables, **env},
+        files=Files(
+            place / f"{one.name}.pid",
+            place / f"{one.name}.log",
+            one.log_max_bytes,
+            owned=True,
+        ),
+        worktree=here.root,
+        branch=here.branch,
+        ready=one.readiness,
+        shared=shared,
+        behaviour=Behaviour(differences=differences),
+        words=Words(f"set another servers.{one.name}.port"),
+        brought=Brought(lambda: dict(_deciding(config, one))),
+    )
+
+
+def _deciding(config: Config, one: Declared) -> Iterator[tuple[str, object]]:
+    """Yield what the file says that decides what is executed."""
+    for key in ("command", "cwd", "env"):
+        full = f"servers.{one.name}.{key}"
+        if full in config.given:
+            yield full, getattr(one, key)
+
+
+def _check_program(one: Declared, words: tuple[str, ...], folder: Path, here: Worktree) -> None:
+    program = words[0]
+    inside = os.path.dirname(program) and not os.path.isabs(program)  # noqa: PTH117, PTH120
+    whole = str(folder / program) if inside else program
+    found = programs.find(whole, os.environ.get("PATH", os.defpath), here.root if inside else None)
+    if found is None:
+        raise CliNotFoundError(
+            f"servers.{one.name}.command names {program!r}, which can't be run.",
+            hint=f"Install it, or correct servers.{one.name}.command in the configuration.",
+            details={"lookedFor": [whole]},
+        )
+
+
+def _known(
+    config: Config, here: Worktree, port: int | None, texts: tuple[str, ...]
+) -> dict[str, str]:
+    """Return what each placeholder in `texts` stands for."""
+    found = {}
+    for field in {field for text in texts for field in placeholders(text)}:
+        name, _, what = field.rpartition(".")
+        if name:
+            found[field] = _of_other(config, here, name, what)
+        elif field == "slot":
+            found[field] = str(assignment.slot(config, here, claim=False))
+        else:
+            simple = {
+                "port": str(port or ""),
+                "url": url_of(None, port) if port else "",
+                "branch": here.branch or "",
+                "worktree": str(here.root),
+                "main": str(here.main),
+            }
+            found[field] = simple[field]
+    return found
+
+
+def _of_other(config: Config, here: Worktree, name: str, what: str) -> str:
+    other = kinds.of(config)[name]
+    port = other.assign(config, here, claim=False).port
+    return str(port) if what == "port" else url_of(None, port)
