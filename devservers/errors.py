@@ -133,3 +133,10 @@ class HooksUnusableError(DevServerError):
 
     code = "hooks-unusable"
     exit_code = 20
+
+
+class NeedFailedError(DevServerError):
+    """A server was not started, since one that it needs did not come up."""
+
+    code = "need-failed"
+    exit_code = 21

@@ -55,11 +55,6 @@ def keep_served(config: "Config", here: "Worktree") -> "Restore":
     return restore
 
 
-def longest_timeout() -> float:
-    """Return the seconds in which every kind of server must answer."""
-    return max(one.ready_timeout for one in every())
-
-
 def settings() -> "dict[str, Any]":
     """Return what each kind's section of the configuration may hold, by name: a module."""
     from importlib import import_module  # noqa: PLC0415 - not for a warm hook

@@ -34,6 +34,8 @@ class Terms(NamedTuple):
     """Terminate a foreign listener on the port."""
     notify: Notify | None = None
     """Told what is being waited for."""
+    cancelled: Callable[[], bool] = lambda: False
+    """Asked while it is waited: whether the caller was told to end."""
 
 
 class Launched(NamedTuple):
@@ -234,6 +236,8 @@ def _await_proof(
     moves = MoveWatch(spec, record)
 
     def attempt() -> Observed | None:
+        if terms.cancelled():
+            raise KeyboardInterrupt
         ended = child.poll() is not None
         seen = observe(spec, record, moves, ended=ended, deadline=terms.deadline)
         return None if seen.start is Start.WAITING else seen

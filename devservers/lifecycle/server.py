@@ -5,6 +5,7 @@ only under it is anything started, stopped, adopted or written.
 """
 
 import time
+from collections.abc import Callable
 
 from devservers.lifecycle import adoption, failures, launch, state, stopping
 from devservers.lifecycle.decide import Action, decide
@@ -31,14 +32,16 @@ def ensure(
     wait: bool = True,
     force: bool = False,
     notify: Notify | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Ensured:
     """Make sure that the server runs, and prove it. May be called by any number at once.
 
     `timeout` (seconds) bounds the whole call. With `wait` false it returns once the server is
     spawned and recorded. `force` may terminate a foreign listener on the port. `notify` is told
-    what is being waited for. Raises any DevServerError but ConfigInvalidError and NoPortError.
+    what is being waited for. Once `cancelled` says so, which is asked in whatever thread this runs,
+    what was begun is undone, and KeyboardInterrupt raised. Raises any DevServerError but ConfigInvalidError and NoPortError.
     """
-    terms = Terms(time.monotonic() + timeout, wait=wait, force=force, notify=notify)
+    terms = Terms(time.monotonic() + timeout, wait, force, notify, cancelled)
     if (running := quick_proof(spec, terms.deadline)) is not None:
         return ensured(spec, "already-running", running)
     ensuring = _Ensuring(spec, terms)
@@ -99,6 +102,8 @@ class _Ensuring:
     def attempt(self) -> Ensured | None:
         """Return the answer; None while the lock is held or our server does not answer yet."""
         spec, deadline = self.spec, self.terms.deadline
+        if self.terms.cancelled():
+            raise KeyboardInterrupt
         if (running := quick_proof(spec, deadline)) is not None:
             return ensured(spec, "already-running", running)
         if self.seen or not self.terms.wait:  # without the lock, which a restart may want

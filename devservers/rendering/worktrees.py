@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from devservers import kinds
+from devservers.errors import DevServerError, NeedFailedError
 from devservers.kind import Kind, User
-from devservers.lifecycle.result import Status
+from devservers.lifecycle.result import Ensured, Status
 from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
 from devservers.rendering.table import table
@@ -16,36 +16,43 @@ SHORT = 9  # characters of a commit that people need
 
 
 def overview(found: Overview) -> Rendered:
-    """Render dev.status: a line for each shared server, and a table of the worktrees."""
-    used = {name: servers.status(now, kinds.kind(name)) for name, now in found.used.items()}
-    own = [kinds.kind(name) for name in found.rows[0].servers] if found.rows else []
+    """Render dev.status: a line for each server that is used, and a table of the worktrees."""
+    used = {name: servers.status(now, found.kinds[name]) for name, now in found.used.items()}
+    own = list(dict.fromkeys(name for row in found.rows for name in row.servers))
     pinned = {one.data.get("pinned") for one in used.values()} - {None}
     rows = [
         (
             "*" if row.current else "",
             row.branch,
             row.port,
-            *(_state(row.servers[kind.name]) for kind in own),
+            *(_state(row.servers[name]) if name in row.servers else None for name in own),
             _served(row, pinned),
             row.commit[:SHORT] if row.commit else None,
             row.worktree,
         )
         for row in found.rows
     ]
-    columns = (kind.short.upper() for kind in own)
+    columns = (found.kinds[name].short.upper() for name in own)
     titles = ("", "BRANCH", "PORT", *columns, "SERVED", "COMMIT", "WORKTREE")
     warnings = [text for one in used.values() for text in one.warnings]
     for row in found.rows:
         texts = dict.fromkeys(text for now in row.servers.values() for text in now.warnings)
         warnings += [f"{row.worktree}: {text}" for text in texts]
+    data = _nested({name: one.data for name, one in used.items()}, found.kinds)
     return Rendered(
-        {
-            **{name: one.data for name, one in used.items()},
-            "worktrees": [_row(row) for row in found.rows],
-        },
+        {**data, "worktrees": [_row(row, found.kinds) for row in found.rows]},
         (*(one.lines[0] for one in used.values()), *table(titles, rows)),
         tuple(warnings),
     )
+
+
+def _nested(data: Mapping[str, object], known: Mapping[str, Kind]) -> dict[str, object]:
+    """Return what is said of each server: of declared ones under `servers`, if there are any."""
+    declared = {name: said for name, said in data.items() if not known[name].built_in}
+    built_in = {name: said for name, said in data.items() if known[name].built_in}
+    if any(not kind.built_in for kind in known.values()):
+        return {**built_in, "servers": declared}
+    return built_in
 
 
 def up(result: Up, whose: Mapping[str, object]) -> Rendered:
@@ -54,20 +61,30 @@ def up(result: Up, whose: Mapping[str, object]) -> Rendered:
     lines: list[str] = []
     warnings: list[str] = []
     for name, done in result.servers.items():
-        kind = kinds.kind(name)
-        if done is None:
-            data[name] = {"action": "disabled"}
-            lines.append(f"{kind.title} is disabled here")
-            continue
-        rendered = servers.ensured(done, kind)
-        data[name] = {**rendered.data, **({} if name in result.shared else whose)}
+        kind = result.kinds[name]
+        rendered = _upped(kind, done)
+        is_result = isinstance(done, Ensured) and name not in result.shared
+        data[name] = {**rendered.data, **(whose if is_result else {})}
         lines += rendered.lines
         warnings += rendered.warnings
-    for note in result.notes:
-        data |= note.facts
-        lines += note.lines
-        warnings += note.warnings
-    return Rendered(data, tuple(lines), tuple(warnings))
+    facts = [note.facts for note in result.notes]
+    lines += [line for note in result.notes for line in note.lines]
+    warnings += [text for note in result.notes for text in note.warnings]
+    nested = _nested(data, result.kinds)
+    for more in facts:
+        nested |= more
+    errors = [done for done in result.servers.values() if isinstance(done, DevServerError)]
+    if not errors:
+        return Rendered(nested, tuple(lines), tuple(warnings))
+    worst = next((one for one in errors if isinstance(one, NeedFailedError)), errors[0])
+    failed = servers.failed(worst)
+    return failed._replace(data={**nested, **failed.data}, lines=tuple(lines))
+
+
+def _upped(kind: Kind, done: Ensured | DevServerError | None) -> Rendered:
+    if done is None:
+        return Rendered({"action": "disabled"}, (f"{kind.title} is disabled here",))
+    return servers.failed(done) if isinstance(done, DevServerError) else servers.ensured(done, kind)
 
 
 def down(result: Down, whose: Mapping[str, object]) -> Rendered:
@@ -76,7 +93,7 @@ def down(result: Down, whose: Mapping[str, object]) -> Rendered:
     lines: list[str] = []
     warnings: list[str] = []
     for name, done in result.servers.items():
-        kind = kinds.kind(name)
+        kind = result.kinds[name]
         if isinstance(done, LeftAlone):
             data[name] = {
                 "action": "left-running" if done.enabled else "disabled",
@@ -93,7 +110,7 @@ def down(result: Down, whose: Mapping[str, object]) -> Rendered:
             users = result.users[name]
             data[name] = {**rendered.data, "users": [user._asdict() for user in users]}
             warnings += (_still_used(user, kind) for user in users)
-    return Rendered(data, tuple(lines), tuple(warnings))
+    return Rendered(_nested(data, result.kinds), tuple(lines), tuple(warnings))
 
 
 def _still_used(user: User, kind: Kind) -> str:
@@ -120,11 +137,15 @@ def _finding(found: Finding, *, dry_run: bool) -> str:
     return f"{done} {found.kind}: {found.what} ({found.why})"
 
 
-def _row(row: Row) -> dict[str, object]:
+def _row(row: Row, known: Mapping[str, Kind]) -> dict[str, object]:
     whose = {"worktree": row.worktree, "branch": row.branch}
     none = {} if row.port else {"port": None, "url": None}
     own = {
-        name: {**servers.status(now, kinds.kind(name)).data, **whose, **none}
+        name: {
+            **servers.status(now, known[name]).data,
+            **whose,
+            **(none if known[name].serves_app else {}),
+        }
         for name, now in row.servers.items()
     }
     return {
@@ -132,7 +153,7 @@ def _row(row: Row) -> dict[str, object]:
         "commit": row.commit,
         "current": row.current,
         "port": row.port,
-        **own,
+        **_nested(own, known),
         "served": row.served,
     }
 

@@ -10,21 +10,23 @@ with bytecode.kept():
     from invoke.collection import Collection as _Collection
 
     from devservers import kinds as _kinds
+    from devservers.tasks import declared as _declared
     from devservers.tasks import dev as _dev
     from devservers.tasks import factory as _factory
     from devservers.tasks import hooks as _hooks
     from devservers.tasks import ports as _ports
 
-    _kinds_by_name = {kind.name: _factory.collection(kind) for kind in _kinds.every()}
+    _of_servers = {kind.name: _factory.collection(kind) for kind in _kinds.every()}
+    _of_servers |= {kind.name: _factory.collection(kind) for kind in _declared.here()}
 
 dev = _dev.collection
 hooks = _hooks.collection
 ports = _ports.collection
-ns = _Collection(dev, hooks, *_kinds_by_name.values(), ports)
+ns = _Collection(dev, hooks, *_of_servers.values(), ports)
 
 
 def __getattr__(name: str) -> "Collection":
-    """Return the collection of a kind by its name, for projects with tasks of their own."""
-    if name in _kinds_by_name:
-        return _kinds_by_name[name]
+    """Return the collection of a server by its name, for projects with tasks of their own."""
+    if name in _of_servers:
+        return _of_servers[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,6 @@ from devservers.tasks import factory, flags
 from devservers.tasks.factory import Flag
 from devservers.worktree import Worktree
 
-UP_TIMEOUT = f"{kinds.longest_timeout():g}"
 SHARED = " and ".join(f"the {kind.title}" for kind in kinds.every() if kind.is_shared(Config()))
 ALL = Flag(default=False, help=f"stop what every worktree uses, too: {SHARED}")
 
@@ -25,14 +24,15 @@ def _whose(here: Worktree) -> dict[str, object]:
     return {"worktree": str(here.root), "branch": here.branch}
 
 
-def _up(*, timeout: str, stand_in: bool) -> Rendered:
+def _up(*, timeout: str, stand_in: bool, only: str) -> Rendered:
     from devservers.rendering import worktrees as rendering  # noqa: PLC0415 - only here
     from devservers.worktrees import together  # noqa: PLC0415 - only here
 
-    patience = flags.seconds("--timeout", timeout)
+    patience = flags.seconds("--timeout", timeout) if timeout else None
+    names = tuple(filter(None, (name.strip() for name in only.split(","))))
     settings, here = _here()
-    done = together.up(settings, here, timeout=patience, stand_in=stand_in, notify=console.say)
-    return rendering.up(done, _whose(here))
+    wish = together.Wish(patience, stand_in, names, console.say)
+    return rendering.up(together.up(settings, here, wish), _whose(here))
 
 
 def _down(*, all: bool, timeout: str) -> Rendered:  # noqa: A002 - the flag's name
@@ -66,7 +66,8 @@ def _tasks() -> dict[str, Any]:
             "Start all servers of this worktree, and wait until its app is registered.",
             _up,
             {
-                "timeout": Flag(UP_TIMEOUT, f"seconds for each server (default {UP_TIMEOUT})"),
+                "timeout": Flag("", "seconds for each server (default: its own)"),
+                "only": Flag("", "names with commas between: these, and what they need"),
                 "stand_in": Flag(
                     default=False, help="start bundled imitations where there are some"
                 ),

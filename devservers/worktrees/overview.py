@@ -38,6 +38,7 @@ class Row(NamedTuple):
 class Overview(NamedTuple):
     """What the worktree that asks uses besides its app's server, and every worktree."""
 
+    kinds: Mapping[str, Kind]
     used: Mapping[str, Status]
     rows: tuple[Row, ...]
 
@@ -45,7 +46,8 @@ class Overview(NamedTuple):
 def overview(settings: Config, here: Worktree) -> Overview:
     """Return what is true now of every worktree, asked side by side. Nothing is written."""
     deadline = time.monotonic() + PATIENCE
-    known = kinds.of(settings).values()
+    by_name = kinds.of(settings)
+    known = by_name.values()
     used = [kind for kind in known if kind.built_in and not kind.serves_app]
     used += [kind for kind in known if not kind.built_in and kind.is_shared(settings)]
     own = [kind for kind in known if not kind.is_shared(settings)]
@@ -70,7 +72,7 @@ def overview(settings: Config, here: Worktree) -> Overview:
         )
         for tree, look in zip(trees, found, strict=True)
     )
-    return Overview(machine.answer(), rows)
+    return Overview(by_name, machine.answer(), rows)
 
 
 def _is_served(look: "_Look", served: frozenset[int] | None, ours: Identities) -> bool | None:
@@ -100,14 +102,16 @@ def _look(
     try:
         settings = config.load(tree.root, tree.main)
         port, runs, servers = None, False, {}
-        for kind in own:
+        by_name = kinds.of(settings)
+        for kind in (by_name[one.name] for one in own if one.name in by_name):
             if kind.find_port:
                 its = kind.find_port(settings, tree, listening)
                 spec = kind.declare(settings, tree, Assignment(its or 0))
+                there = its is not None
             else:
                 spec = kinds.declared(kind, settings, tree)
-                its = spec.port if spec.enabled else None
-            now = status.status(spec, deadline) if its else _none(status.disabled(spec))
+                there = spec.enabled
+            now = status.status(spec, deadline) if there else _none(status.disabled(spec))
             servers[kind.name] = now
             if kind.serves_app:
                 port, runs = its, now.running
@@ -119,6 +123,7 @@ def _look(
                 warnings=(error.message,)
             )
             for kind in own
+            if kind.built_in
         }
         return _Look(None, runs=False, servers=servers, identities=None)
 

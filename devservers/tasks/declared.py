@@ -1,0 +1,61 @@
+"""The servers that the configuration of the caller's worktree declares, as kinds for its tasks."""
+
+import json
+import os
+from typing import NoReturn
+
+from devservers import config, kinds, worktree
+from devservers.errors import ConfigInvalidError, DevServerError
+from devservers.kind import Assignment, Kind
+from devservers.system import untrusted_files
+
+
+def here() -> list[Kind]:
+    """Return the declared kinds of the worktree that the caller stands in.
+
+    Where the configuration is broken, those of its names that can be read are there all the same,
+    and say so when they are asked for anything: all else works as it does.
+    """
+    try:
+        tree = worktree.find()
+        files = config.candidates(tree.root, tree.main)
+        if not any(map(os.path.lexists, files)):
+            return []
+        known = kinds.of(config.load(tree.root, tree.main)).values()
+        return [kind for kind in known if not kind.built_in]
+    except ConfigInvalidError as error:
+        return [_broken(name, error) for name in _names(error)]
+    except (DevServerError, OSError):
+        return []
+
+
+def _names(error: ConfigInvalidError) -> list[str]:
+    """Return the names of the servers in a file that can't be used as a whole."""
+    try:
+        data = json.loads(untrusted_files.read(str(error.details["file"]), config.LARGEST))
+        servers = data["servers"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+    settings = kinds.declared_settings()
+    usable = servers if isinstance(servers, dict) else {}
+    return [name for name in usable if settings.NAME.fullmatch(name) and name not in settings.TAKEN]
+
+
+def _broken(name: str, error: ConfigInvalidError) -> Kind:
+    """Return a kind that can do nothing but say what is wrong with the configuration."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    def assign(*_: object, **__: object) -> Assignment:
+        refuse()
+
+    return Kind(
+        name=name,
+        title=f"server {name}",
+        short=name,
+        assign=assign,
+        declare=refuse,
+        foreground=True,
+        built_in=False,
+    )
