@@ -131,6 +131,13 @@ def host(value: Any) -> str:
     return str(value)
 
 
+def folder(value: Any) -> str:
+    """Return the path of a folder inside the worktree. Raises NotAllowedError."""
+    if not _is_text(value) or PurePath(value).is_absolute() or ".." in PurePath(value).parts:
+        raise NotAllowedError("it must be a folder inside the worktree")
+    return str(PurePath(value))
+
+
 def file_name(value: Any) -> str:
     """Return the name of a file inside the worktree. Raises NotAllowedError."""
     if not _is_text(value) or PurePath(value).is_absolute() or ".." in PurePath(value).parts:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MORE = tuple(f"--{name}" for name in kinds.NAMES if name not in kinds.HOOKED)
 USAGE = (
     f"devservers-hook [--wait] {' '.join(f'[{flag}]' for flag in MORE)} "
-    f"post-checkout OLD NEW FLAG | post-merge [SQUASH] | ensure [{'|'.join(kinds.NAMES)}]"
+    f"post-checkout OLD NEW FLAG | post-merge [SQUASH] | ensure [{'|'.join(kinds.NAMES)}|NAME]"
 )
 EVENTS = {"post-checkout": (0, 3), "post-merge": (0, 1), "ensure": (0, 1)}  # how many words follow
 DETACHED = "--detached"  # waits, and tells the log: how a hook calls itself
@@ -61,8 +61,10 @@ def say(text: str) -> None:
 def _run(words: list[str]) -> None:
     options = {word for word in words if word.startswith("--")}
     event, *rest = [word for word in words if word not in options] or [""]
-    usable = options <= OPTIONS and len(rest) in EVENTS.get(event, ())
-    if not usable or (event == "ensure" and not {*kinds.NAMES}.issuperset(rest)):
+    named = [option[2:] for option in options if option not in OPTIONS]
+    named += rest if event == "ensure" else []
+    declared = [name for name in named if name not in kinds.NAMES]
+    if len(rest) not in EVENTS.get(event, ()) or not _are_declared(declared):
         say(f"unusable arguments: {' '.join(words) or 'none'}. Usage: {USAGE}")
         return
     # pre-commit hands git's arguments on in variables.
@@ -77,6 +79,7 @@ def _run(words: list[str]) -> None:
     from devservers.githooks import warm_proof  # noqa: PLC0415 - not for a checkout of files
 
     asked = [name for name in kinds.NAMES if name in kinds.HOOKED or f"--{name}" in options]
+    asked += [name for name in declared if f"--{name}" in options]
     for name in rest if event == "ensure" and rest else asked:
         if not warm_proof.is_good(folder, name):
             try:
@@ -85,15 +88,27 @@ def _run(words: list[str]) -> None:
                 say(_in_one_line(error))
 
 
+def _are_declared(names: list[str]) -> bool:
+    """Return whether the configuration declares servers of all these names."""
+    if not names:
+        return True
+    if not all(name.isascii() and name.replace("-", "").isalnum() for name in names):
+        return False
+    from devservers import config, worktree  # noqa: PLC0415 - only for what isn't built in
+
+    here = worktree.find()
+    return {*config.load(here.root, here.main).servers}.issuperset(names)
+
+
 def _ensure(name: str, folder: str, options: set[str]) -> None:
     from devservers import config, worktree  # noqa: PLC0415 - not for a warm call
     from devservers.githooks import warm_proof  # noqa: PLC0415
     from devservers.lifecycle import state, verdict  # noqa: PLC0415
 
     here = worktree.find()
-    kind = kinds.kind(name)
     inputs = warm_proof.sign(map(str, config.candidates(here.root, here.main)))
     settings = config.load(here.root, here.main)
+    kind = kinds.kind(name) if name in kinds.NAMES else kinds.of(settings)[name]
     spec = kinds.declared(kind, settings, here)  # a port is claimed by who starts it
     if not spec.enabled:
         return
@@ -121,8 +136,8 @@ def _ensure(name: str, folder: str, options: set[str]) -> None:
 
 def _rules(name: str) -> list[str]:
     """Return the files that say what a server is to be: another release may want something else."""
-    own = (f"devservers.{room}" for room in (name, "config", "kinds", "spec"))
-    rooms = tuple(own)
+    folder = name if name in kinds.NAMES else "declared"
+    rooms = tuple(f"devservers.{room}" for room in (folder, "config", "kinds", "spec"))
     loaded = ((module, sys.modules[module]) for module in sorted(sys.modules))
     return [
         str(found.__file__)

@@ -30,9 +30,10 @@ def of(config: "Config") -> "dict[str, Kind]":
     """Return all kinds that a configuration has, by name: those it declares after NAMES."""
     found = {one.name: one for one in every()}
     if config.servers:
-        from devservers.declared import declaration  # noqa: PLC0415 - only where some are declared
+        from importlib import import_module  # noqa: PLC0415 - only where some are declared
 
-        found |= {name: declaration.kind_of(one) for name, one in config.servers.items()}
+        kind_of = import_module("devservers.declared.declaration").kind_of
+        found |= {name: kind_of(one) for name, one in config.servers.items()}
     return found
 
 

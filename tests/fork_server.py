@@ -32,6 +32,8 @@ def import_all() -> None:
     for module in pkgutil.walk_packages(package.__path__, f"{PACKAGE}."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    # The namespace is made from the configuration where it is imported: by each child anew.
+    del sys.modules[f"{PACKAGE}.tasks"]
 
 
 def serve(control: socket.socket) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"config", "config_checks", "kind", "kinds", "spec", "terminal", "worktree"},
     {"lifecycle", "trust"},
     {"listeners", "ports"},
-    {"inngest", "nextjs"},
+    {"declared", "inngest", "nextjs"},
     {"githooks", "worktrees"},
     {"rendering"},
     {"", "__main__", "cli", "console", "hook", "tasks"},

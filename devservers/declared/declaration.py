@@ -33,7 +33,7 @@ def kind_of(one: Declared) -> Kind:
 
     return Kind(
         name=one.name,
-        title=f"server {one.name}",
+        title=f"{one.name} server",
         short=one.name,
         assign=assign,
         declare=declare,
@@ -89,7 +89,7 @@ def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> Ser
     env = {name: filled(text, known) for name, text in one.env.items()}
     return ServerSpec(
         name=one.name,
-        title=f"server {one.name}",
+        title=f"{one.name} server",
         port=port,
         command=command,
         cwd=folder,

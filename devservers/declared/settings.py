@@ -3,7 +3,6 @@
 import re
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devservers import config_checks, kinds
@@ -250,13 +249,6 @@ _READY: Mapping[str, Callable[[Any], Ready]] = {
 }
 
 
-def _folder(value: Any) -> str:
-    path = PurePath(value) if isinstance(value, str) and value and "\0" not in value else None
-    if path is None or path.is_absolute() or ".." in path.parts:
-        raise NotAllowedError("it must be a folder inside the worktree")
-    return str(path)
-
-
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise NotAllowedError("it must be a list of names")
@@ -268,7 +260,7 @@ CHECKS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "scope": ("scope", config_checks.one_of(WORKTREE, MACHINE)),
     "port": ("port", config_checks.port),
     "ports": ("ports", config_checks.ports),
-    "cwd": ("cwd", _folder),
+    "cwd": ("cwd", config_checks.folder),
     "env": ("env", _env),
     "ready": ("ready", _ready),
     "timeout": ("timeout", seconds),

@@ -25,7 +25,7 @@ READY_TIMEOUT = 60.0  # seconds
 ORPHAN_GRACE = 2.0  # seconds for an orphan to answer before it is replaced
 
 
-def ensure(
+def ensure(  # noqa: PLR0913 - all of what a caller may want of a start
     spec: ServerSpec,
     *,
     timeout: float = READY_TIMEOUT,
@@ -38,8 +38,9 @@ def ensure(
 
     `timeout` (seconds) bounds the whole call. With `wait` false it returns once the server is
     spawned and recorded. `force` may terminate a foreign listener on the port. `notify` is told
-    what is being waited for. Once `cancelled` says so, which is asked in whatever thread this runs,
-    what was begun is undone, and KeyboardInterrupt raised. Raises any DevServerError but ConfigInvalidError and NoPortError.
+    what is being waited for. Once `cancelled` says so, which is asked in the thread that this runs
+    in, what was begun is undone, and KeyboardInterrupt raised. Raises any DevServerError but
+    ConfigInvalidError, NoPortError and NeedFailedError.
     """
     terms = Terms(time.monotonic() + timeout, wait, force, notify, cancelled)
     if (running := quick_proof(spec, terms.deadline)) is not None:

@@ -60,9 +60,13 @@ HINTS = (
 )
 
 
-def installed_version(root: Path) -> Version | None:
-    """Return major and minor of the Next.js in the worktree's node_modules, None if unknown."""
-    version = _package(root / "node_modules" / "next").get("version")
+def installed_version(app: Path, top: Path | None = None) -> Version | None:
+    """Return major and minor of the Next.js that an app has, None if unknown.
+
+    It is looked for in the node_modules of `app`, and of the folders above it up to `top`.
+    """
+    packages = (_package(folder / "node_modules" / "next") for folder in upwards(app, top))
+    version = next((found["version"] for found in packages if "version" in found), None)
     parts = version.split(".")[:2] if isinstance(version, str) else []
     return (
         (int(parts[0]), int(parts[1]))
@@ -71,15 +75,28 @@ def installed_version(root: Path) -> Version | None:
     )
 
 
+def upwards(app: Path, top: Path | None) -> tuple[Path, ...]:
+    """Return `app` and the folders above it up to `top` (None: none), nearest first."""
+    above = app.parents if top else ()
+    return (app, *(folder for folder in above if top and folder.is_relative_to(top)))
+
+
 def find_command(
     settings: Settings, here: Worktree, port: int, env: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Return the argv of this worktree's server. Raises CliNotFoundError."""
     path = env.get("PATH", os.defpath)
+    app = here.root / settings.cwd
+    if not app.is_dir():
+        raise CliNotFoundError(
+            f"nextjs.cwd names {settings.cwd!r}, and there is no folder {app}.",
+            hint="Correct nextjs.cwd in the configuration.",
+            details={"lookedFor": [str(app)]},
+        )
     if settings.command:
-        return _own_command(settings, here, port, path)
-    program = _program(here.root, path)
-    version = installed_version(here.root)
+        return _own_command(settings, app, here, port, path)
+    program = _program(app, here.root, path)
+    version = installed_version(app, here.root)
     host = ("-H", settings.hostname) if settings.hostname != "localhost" else ()
     bundler = bundler_flags(version, turbopack=settings.turbopack)
     # Always -p: without a port Next.js moves to another one when its own is taken.
@@ -111,14 +128,16 @@ def remedy(words: str) -> str | None:
     return next((cure for known, cure in HINTS if re.search(known, words)), None)
 
 
-def _own_command(settings: Settings, here: Worktree, port: int, path: str) -> tuple[str, ...]:
+def _own_command(
+    settings: Settings, app: Path, here: Worktree, port: int, path: str
+) -> tuple[str, ...]:
     words = tuple(
         word.replace("{port}", str(port)).replace("{hostname}", settings.hostname)
         for word in settings.command or ()
     )
     relative = bool(os.path.dirname(words[0])) and not os.path.isabs(words[0])  # noqa: PTH117, PTH120
     # With a slash it is relative to where the server runs, whoever asks from wherever.
-    program = str(here.root / words[0]) if relative else words[0]
+    program = str(app / words[0]) if relative else words[0]
     if programs.find(program, path, here.root if relative else None):
         return words
     raise CliNotFoundError(
@@ -128,24 +147,29 @@ def _own_command(settings: Settings, here: Worktree, port: int, path: str) -> tu
     )
 
 
-def _program(root: Path, path: str) -> tuple[str, ...]:
-    local = root / "node_modules" / ".bin"
-    if found := programs.find("next", str(local), root):
-        return (found,)
+def _program(app: Path, top: Path, path: str) -> tuple[str, ...]:
+    folders = upwards(app, top)
+    for folder in folders:
+        if found := programs.find("next", str(folder / "node_modules" / ".bin"), top):
+            return (found,)
     words, install = next(
-        (words, install) for lock, words, install in MANAGERS if not lock or (root / lock).is_file()
+        (words, install)
+        for lock, words, install in MANAGERS
+        if not lock or any((folder / lock).is_file() for folder in folders)
     )
-    looked = [str(local / "next"), f"{words[0]} on the PATH"]
-    if not _is_app(root):
+    looked = [str(folder / "node_modules" / ".bin" / "next") for folder in folders]
+    looked.append(f"{words[0]} on the PATH")
+    if not _is_app(app):
         raise CliNotFoundError(
-            f"{root} is no Next.js project: its package.json doesn't name `next`.",
-            hint="Run it in a worktree with a Next.js app at its top, or set nextjs.command.",
-            details={"lookedFor": [str(root / "package.json"), *looked]},
+            f"{app} is no Next.js project: its package.json doesn't name `next`.",
+            hint="Run it in a worktree with a Next.js app at its top, or set nextjs.cwd or "
+            "nextjs.command.",
+            details={"lookedFor": [str(app / "package.json"), *looked]},
         )
     # A launcher without the package would install another version, or fail with less to say.
-    if not ((root / "node_modules" / "next").is_dir() or (root / ".pnp.cjs").is_file()):
+    if not any(map(_has_next, folders)):
         raise CliNotFoundError(
-            f"Next.js is not installed in {root}.",
+            f"Next.js is not installed in {app}.",
             hint=f"Run `{install}` there. (A link to another worktree's node_modules doesn't work "
             "with Turbopack; hard links do: `cp -al`.)",
             details={"lookedFor": looked},
@@ -153,12 +177,16 @@ def _program(root: Path, path: str) -> tuple[str, ...]:
     launcher = programs.find(words[0], path)
     if launcher is None:
         raise CliNotFoundError(
-            f"{root} uses {words[0]}, which is not on the PATH.",
+            f"{app} uses {words[0]}, which is not on the PATH.",
             hint=f"Install {words[0]}, or set nextjs.command in the configuration.",
             details={"lookedFor": looked},
         )
-    programs.refuse_foreign_project(launcher, root)
+    programs.refuse_foreign_project(launcher, app)
     return (launcher, *words[1:])
+
+
+def _has_next(folder: Path) -> bool:
+    return (folder / "node_modules" / "next").is_dir() or (folder / ".pnp.cjs").is_file()
 
 
 def _is_app(root: Path) -> bool:

@@ -35,12 +35,13 @@ def declare(
     """Return the Next.js server of the worktree `here`, on the port that it was assigned."""
     del stand_in  # there is none
     own = settings.of(config)
+    app = settings.app_folder(config, here)
     around = kinds.exports(config, here, "nextjs")
-    probe = nextjs_cli.probe_path(nextjs_cli.installed_version(here.root))
+    probe = nextjs_cli.probe_path(nextjs_cli.installed_version(app, here.root))
 
     def recognise(socket: Socket) -> Recognised | None:
         pid = socket.pid
-        known = pid is not None and discovery.serves(pid, socket.port, here.root)
+        known = pid is not None and discovery.serves(pid, socket.port, app)
         return Recognised() if known else None
 
     def keys() -> Mapping[str, object]:
@@ -55,7 +56,7 @@ def declare(
         command=lambda: nextjs_cli.find_command(own, here, assigned.port, env),
         # The exception to "a working directory that no worktree remove can take away": Next.js
         # serves the folder it stands in, and by that folder others know whose server it is.
-        cwd=here.root,
+        cwd=app,
         env=_environment(assigned.port, env, around),
         files=Files(here.state_dir / PID_FILE, here.state_dir / "nextjs.log", owned=True),
         worktree=here.root,
@@ -93,7 +94,7 @@ def known_port(config: Config, here: Worktree, listening: Iterable[Socket]) -> i
     record = discovery.recorded(here.state_dir / PID_FILE)
     if record:
         return record.port
-    running = discovery.find(here.root, listening)
+    running = discovery.find(settings.app_folder(config, here), listening)
     return running.port if running else claims.of(config, here.root)
 
 
@@ -103,7 +104,7 @@ def own_server(config: Config, here: Worktree) -> OwnServer:
     return OwnServer(
         settings.of(config).hostname,
         record.port if record else None,
-        lambda pid, port: discovery.serves(pid, port, here.root),
+        lambda pid, port: discovery.serves(pid, port, settings.app_folder(config, here)),
     )
 
 
@@ -119,7 +120,7 @@ def assign(
     record = discovery.recorded(here.state_dir / PID_FILE)
     if record and record.port and (asked is None or asked[0] == record.port):
         return Assignment(record.port, tuple(_unwatched(config, record.port)))
-    running = None if record else discovery.find(here.root)
+    running = None if record else discovery.find(settings.app_folder(config, here))
     if running:
         warnings = [*_unwatched(config, running.port)]
         if asked and asked[0] != running.port:

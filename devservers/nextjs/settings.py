@@ -1,11 +1,13 @@
 """The `nextjs` section of the configuration: its keys, their defaults, what they may hold."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from devservers import config_checks
 
 if TYPE_CHECKING:
     from devservers.config import Config
+    from devservers.worktree import Worktree
 
 
 class Settings(NamedTuple):
@@ -15,6 +17,8 @@ class Settings(NamedTuple):
     turbopack: bool = True
     hostname: str = "localhost"
     command: tuple[str, ...] | None = None
+    cwd: str = "."
+    """The folder of the app inside the worktree."""
 
     @property
     def pool(self) -> tuple[int, ...]:
@@ -27,12 +31,19 @@ CHECKS = {
     "turbopack": config_checks.flag,
     "hostname": config_checks.host,
     "command": config_checks.command,
+    "cwd": config_checks.folder,
 }
 
 
 def of(config: "Config") -> Settings:
     """Return the section of `config`."""
     return config.section(Settings)
+
+
+def app_folder(config: "Config", here: "Worktree") -> Path:
+    """Return where the app of the worktree `here` is."""
+    cwd = of(config).cwd
+    return here.root if cwd == "." else here.root / cwd
 
 
 def taken(config: "Config") -> dict[str, tuple[int, ...]]:

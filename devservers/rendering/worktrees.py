@@ -164,4 +164,4 @@ def _served(row: Row, pinned: set[object]) -> str | None:
 
 
 def _state(status: Status) -> str:
-    return f"{status.state} {status.url}" if status.running else status.state
+    return f"{status.state} {status.url}" if status.running and status.url else status.state

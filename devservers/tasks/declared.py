@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import NoReturn
 
 from devservers import config, kinds, worktree
@@ -19,7 +20,7 @@ def here() -> list[Kind]:
     try:
         tree = worktree.find()
         files = config.candidates(tree.root, tree.main)
-        if not any(map(os.path.lexists, files)):
+        if not any(map(_may_declare, files)):
             return []
         known = kinds.of(config.load(tree.root, tree.main)).values()
         return [kind for kind in known if not kind.built_in]
@@ -27,6 +28,15 @@ def here() -> list[Kind]:
         return [_broken(name, error) for name in _names(error)]
     except (DevServerError, OSError):
         return []
+
+
+def _may_declare(file: Path) -> bool:
+    """Return whether a file may declare servers: most don't, and are read once more by the task."""
+    try:
+        text = untrusted_files.read(str(file), config.LARGEST)
+    except OSError:
+        return os.path.lexists(file)
+    return b"servers" in text or b"\\u" in text
 
 
 def _names(error: ConfigInvalidError) -> list[str]:
@@ -52,7 +62,7 @@ def _broken(name: str, error: ConfigInvalidError) -> Kind:
 
     return Kind(
         name=name,
-        title=f"server {name}",
+        title=f"{name} server",
         short=name,
         assign=assign,
         declare=refuse,

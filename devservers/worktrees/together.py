@@ -142,7 +142,7 @@ class _Upping:
         return tuple(finish(server_of_app, self.wish.notify) for finish in self.finishing)
 
     def _before(self, name: str) -> Iterator[str]:
-        """Yield what is waited for, needed or not: who is served is noted before an app comes up."""
+        """Yield what is waited for. Who is served is noted before an app comes up."""
         yield from self.known[name].needs
         if self.known[name].serves_app:
             yield from (other for other in self.specs if self.known[other].after_up)
