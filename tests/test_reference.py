@@ -16,6 +16,7 @@ from invoke.parser import Argument
 import devservers
 from devservers import config, console, errors, hook, kinds
 from devservers.config import Config
+from devservers.declared.settings import CHECKS, WORDS
 from devservers.errors import DevServerError
 from devservers.lifecycle import failures
 from devservers.rendering import hooks as rendering_hooks
@@ -432,6 +433,14 @@ def test_every_key_of_the_configuration_is_there_with_its_default() -> None:
     assert found == json.loads(json.dumps(there))
 
 
+def test_every_key_of_a_declared_server_is_there() -> None:
+    text = (ROOT / "docs" / "declared-servers.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", text, re.MULTILINE)
+    assert rows == list(CHECKS)
+    placeholders = set(re.findall(r"`\{(\w+)\}`", text))
+    assert placeholders == set(WORDS)
+
+
 # Whose values are names of some.
 CONSTANTS = {"VARIABLES", "ADDRESSES", "ORIGINS", "INSTALL_ENV", "ENVIRONMENT"}
 
@@ -596,6 +605,7 @@ def anchor_of(heading: str) -> str:
 def test_a_document_names_no_task_that_there_is_not(document: Path) -> None:
     known = {*ns.task_names, *(other for names in ns.task_names.values() for other in names)}
     known |= {"bench", "torture"}  # this repository's own
+    known |= {f"storybook.{task.partition('.')[2]}" for task in known}  # declared, as an example
     for task in re.findall(r"`(?:inv|devservers) ([a-z][\w.]*)", document.read_text()):
         assert task in known, task
 
