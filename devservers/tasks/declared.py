@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,6 +11,9 @@ from devservers.errors import ConfigInvalidError, DevServerError
 from devservers.kind import Assignment, Kind
 from devservers.system import untrusted_files
 
+OTHERS = ("dev", "hooks", "ports")
+LISTING = {"--list", "-l", "--help", "-h", "--complete"}  # of all tasks that there are
+
 
 def here() -> list[Kind]:
     """Return the declared kinds of the worktree that the caller stands in.
@@ -17,6 +21,8 @@ def here() -> list[Kind]:
     Where the configuration is broken, those of its names that can be read are there all the same,
     and say so when they are asked for anything: all else works as it does.
     """
+    if _nobody_asks(sys.argv[1:]):
+        return []
     try:
         tree = worktree.find()
         files = config.candidates(tree.root, tree.main)
@@ -28,6 +34,18 @@ def here() -> list[Kind]:
         return [_broken(name, error) for name in _names(error)]
     except (DevServerError, OSError):
         return []
+
+
+def _nobody_asks(words: list[str]) -> bool:
+    """Return whether a command line names tasks of other collections, and nothing besides.
+
+    Invoke makes a parser for each task that there is, at half a millisecond each: too much for what
+    runs on every checkout.
+    """
+    if LISTING & set(words):
+        return False
+    tasks = [word.partition(".")[0] for word in words if not word.startswith("-")]
+    return bool(tasks) and {*kinds.NAMES, *OTHERS}.issuperset(tasks)
 
 
 def _may_declare(file: Path) -> bool:
