@@ -184,6 +184,9 @@ class ServerSpec(NamedTuple):
     files: Files
     worktree: Path
     branch: str | None
+    complete: Callable[[tuple[str, ...]], tuple[str, ...]] = tuple
+    """Given that argv: adds what only the program can tell, which it may run for that. So it is
+    called right before the start, of what was accepted; never to learn what would be started."""
     host: str | None = None
     """The address it is told to listen on; None: every interface."""
     ready: Ready = Tcp()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from devservers import config, inngest, worktree
 from hooking import run_hook
 from next_support import FAKE_NEXT, NextWorld, next_world
 from support import CONFIG, accepts, claimed_ports, until
@@ -124,6 +125,21 @@ def test_a_hook_ensures_the_worktrees_own(place: Scoped) -> None:
     assert place.call("inngest.status", cwd=place.a, code=3)["state"] == "stopped"
 
 
+def test_a_hook_runs_nothing_of_a_checkout_not_even_to_learn_its_version(place: Scoped) -> None:
+    ran = place.folder / "ran"
+    script = place.main / "tool.sh"
+    script.write_text(f"#!/bin/sh\necho $* >>{ran}\nexit 1\n")
+    script.chmod(0o755)
+    place.configure(command=["./tool.sh"])
+    place.git("add", "-f", "tool.sh", CONFIG, cwd=place.main)
+    for words in (("--wait", "ensure", "inngest"), ("ensure", "inngest")):
+        assert "inv hooks.trust" in run_hook(place, *words, cwd=place.main, trusted=False).err
+    place.run("hooks.status", cwd=place.main)
+    assert not ran.exists()
+    place.run("inngest.ensure", cwd=place.main)  # by hand it is run, and asked for its version
+    assert ran.read_text().startswith("version\ndev --port")
+
+
 def test_a_worktree_that_goes_takes_its_server_along(place: Scoped) -> None:
     done = place.call("inngest.ensure", cwd=place.b)
     place.git("worktree", "remove", "--force", place.b, cwd=place.main)
@@ -192,6 +208,19 @@ def test_nothing_of_the_callers_configures_it(place: Scoped) -> None:
         names = {entry.partition(b"=")[0] for entry in environ.read_bytes().split(b"\0")}
         assert not {b"INNGEST_PORT", b"INNGEST_SDK_URL", b"DEBUG", b"PORT"} & names
     assert "--no-discovery" in done["command"]
+
+
+def test_a_home_that_cannot_be_looked_into_has_no_configuration(
+    place: Scoped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = worktree.find(place.a)
+    settings = config.load(here.root, here.main)
+    for home in ("/" + "x" * 300, "relative"):
+        monkeypatch.setenv("HOME", home)
+        assert "--config" not in inngest.spec(settings, here, stand_in=True).command()
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 1 << 30)  # of nobody here
+    assert "--config" not in inngest.spec(settings, here, stand_in=True).command()
 
 
 def test_whoever_starts_the_app_by_hand_is_told_what_to_export(place: Scoped) -> None:

@@ -63,7 +63,14 @@ def of_target(
         from devservers.inngest import hermetic  # noqa: PLC0415 - only where one is to be started
 
         program = stand_in_program() if stand_in else find_cli(own, here, env)
-        return (*program, *arguments(own, it), *hermetic.flags(own, it, program))
+        return (*program, *arguments(own, it), *hermetic.flags(own, it))
+
+    def complete(argv: tuple[str, ...]) -> tuple[str, ...]:
+        from devservers.inngest import hermetic  # noqa: PLC0415 - only where one is to be started
+
+        words = arguments(own, it)
+        ends = (i for i in range(len(argv)) if argv[i : i + len(words)] == words)
+        return (*argv, *hermetic.ports(own, it, argv[: next(ends)]))
 
     def keys() -> Mapping[str, object]:
         from devservers.trust import decisions  # noqa: PLC0415 - not for a warm call
@@ -86,6 +93,7 @@ def of_target(
         ),
         worktree=here.root,
         branch=here.branch,
+        complete=complete,
         host=own.host,
         ready=Http("/health", home="/"),
         enabled=own.enabled,
