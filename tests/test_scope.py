@@ -140,6 +140,23 @@ def test_a_hook_runs_nothing_of_a_checkout_not_even_to_learn_its_version(place: 
     assert ran.read_text().startswith("version\ndev --port")
 
 
+@pytest.mark.parametrize("scope", ["worktree", "machine"])
+def test_a_server_of_another_worktree_is_nobody_elses_to_take_over(
+    place: Scoped, scope: str
+) -> None:
+    first = place.call("inngest.ensure", cwd=place.a)
+    (place.b / ".dev-port").write_text(place.claim(place.a))  # it has the same slot, for once
+    (place.a / ".dev-port").unlink()
+    if scope == "machine":
+        shared = {"scope": scope, "ports": None, "pidFile": str(place.pid_file)}
+        place.behave(port=first["port"], **shared)
+    refused = place.refused("inngest.ensure", code=12, cwd=place.b)
+    assert [holder["pid"] for holder in refused["holders"]] == [first["pid"]]
+    place.call("inngest.stop", cwd=place.b)
+    place.behave()
+    assert place.call("inngest.status", cwd=place.a)["pid"] == first["pid"]
+
+
 def test_a_worktree_that_goes_takes_its_server_along(place: Scoped) -> None:
     done = place.call("inngest.ensure", cwd=place.b)
     place.git("worktree", "remove", "--force", place.b, cwd=place.main)

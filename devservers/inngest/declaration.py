@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 
+from devservers import worktree
 from devservers.config import Config
 from devservers.errors import StateUnusableError
 from devservers.inngest import api as inngest_api
@@ -16,18 +18,21 @@ from devservers.inngest.target import STAND_IN, Target
 from devservers.kind import Assignment, Exports
 from devservers.lifecycle import state
 from devservers.spec import (
+    MARKER,
     Behaviour,
     Brought,
     Description,
     Files,
     Http,
+    Recognised,
     Restore,
     ServerSpec,
     Words,
     ports_of,
     url_of,
 )
-from devservers.system import process
+from devservers.system import process, process_info
+from devservers.system.identity import Socket
 from devservers.worktree import Worktree
 
 DEFAULT_PORT = 8288  # where an app looks that was told nothing
@@ -126,13 +131,27 @@ def _behaviour(config: Config, here: Worktree, it: Target, *, stand_in: bool) ->
         urls=it.urls,
         stand_in=stand_in,
         moves=True,
-        recognise=inngest_api.recognise,
+        recognise=partial(_recognise, it),
         reconcile=drift.Reconciler(it.urls, it.host or "", remember).reconcile,
         remember=remember,
         facts=lambda: {**_scope_facts(here, it), "servedBefore": None, "servedBy": None},
         describe=describe,
         differences=partial(drift.differing_arguments, arguments(settings.of(config), it)),
     )
+
+
+def _recognise(it: Target, socket: Socket) -> Recognised | None:
+    """Return what a server on that socket watches; None for one that another worktree started.
+
+    Such a one is known by its mark. It is nobody else's to take over, whatever port it has.
+    """
+    mark = process_info.variable(socket.pid, MARKER) if socket.pid else None
+    kind, _, pid_file = (mark or "").partition(":")
+    if kind == "inngest" and pid_file != str(it.pid_file):
+        of_a_worktree = Path(pid_file).parent.name in worktree.STATE_FOLDERS
+        if of_a_worktree or not it.shared:
+            return None
+    return inngest_api.recognise(socket)
 
 
 def left_over(config: Config, here: Worktree, it: Target) -> Iterator[str]:
