@@ -181,6 +181,20 @@ def test_a_changed_scope_names_what_is_left_over_and_prune_ends_it(place: Scoped
         place.call("inngest.stop", cwd=place.a)
 
 
+def test_prune_ends_no_server_that_another_worktrees_configuration_asks_for(place: Scoped) -> None:
+    place.behave()
+    own = place.call("inngest.ensure", cwd=place.a)
+    with claimed_ports() as port:
+        shared = {"scope": "machine", "ports": None, "port": port, "pidFile": str(place.pid_file)}
+        place.configure(folder=place.b, command=place.fake(), **shared)
+        machine = place.call("inngest.ensure", cwd=place.b)
+        for folder in (place.a, place.b):
+            assert place.call("dev.prune", cwd=folder)["pruned"] == []
+        assert place.call("inngest.status", cwd=place.a)["pid"] == own["pid"]
+        assert place.call("inngest.status", cwd=place.b)["pid"] == machine["pid"]
+        place.call("inngest.stop", cwd=place.b)
+
+
 @pytest.mark.parametrize(
     ("inngest", "words"),
     [
