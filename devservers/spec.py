@@ -100,11 +100,11 @@ class Describe(Protocol):
     and whether it answers.
     """
 
-    def __call__(self, port: int, urls: tuple[str, ...], /, *, answers: bool) -> Description:
+    def __call__(self, port: int | None, urls: tuple[str, ...], /, *, answers: bool) -> Description:
         """Return what is known, with None for what is not."""
 
 
-def _describe_nothing(_port: int, _urls: tuple[str, ...], *, answers: bool) -> Description:
+def _describe_nothing(_port: int | None, _urls: tuple[str, ...], *, answers: bool) -> Description:
     del answers
     return Description({})
 

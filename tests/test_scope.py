@@ -165,6 +165,14 @@ def test_a_worktree_that_goes_takes_its_server_along(place: Scoped) -> None:
     until(lambda: not accepts(done["port"]))
 
 
+def test_a_worktree_without_a_slot_has_every_key_of_a_status(place: Scoped) -> None:
+    for folder, port in zip((place.main, place.a, place.b), place.pool, strict=True):
+        (folder / ".dev-port").write_text(str(port))
+    none = place.call("inngest.status", cwd=place.tree("c"), code=3)
+    assert none.keys() == place.call("inngest.status", cwd=place.a, code=3).keys()
+    assert (none["port"], none["scope"], none["served"]) == (None, "worktree", None)
+
+
 def test_a_changed_scope_names_what_is_left_over_and_prune_ends_it(place: Scoped) -> None:
     own = place.call("inngest.ensure", cwd=place.a)
     with claimed_ports() as port:

@@ -119,7 +119,7 @@ def _port_key(it: Target) -> str:
 
 
 def _behaviour(config: Config, here: Worktree, it: Target, *, stand_in: bool) -> Behaviour:
-    def describe(_port: int, watched: tuple[str, ...], /, *, answers: bool) -> Description:
+    def describe(_port: int | None, watched: tuple[str, ...], /, *, answers: bool) -> Description:
         return _describe(config, here, it, watched, answers=answers)
 
     def remember(port: int | None) -> Restore:
