@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from devservers import config, inngest, worktree
+from devservers.lifecycle import verdict
+from devservers.system import sockets
 from hooking import run_hook
 from next_support import FAKE_NEXT, NextWorld, next_world
 from support import CONFIG, accepts, claimed_ports, until
@@ -155,6 +157,36 @@ def test_a_server_of_another_worktree_is_nobody_elses_to_take_over(
     place.call("inngest.stop", cwd=place.b)
     place.behave()
     assert place.call("inngest.status", cwd=place.a)["pid"] == first["pid"]
+
+
+def test_a_hook_notices_that_the_worktree_has_another_port(place: Scoped) -> None:
+    place.call("inngest.ensure", cwd=place.a)
+    before = int(place.claim(place.a))
+    for _ in range(2):
+        assert run_hook(place, "--wait", "ensure", "inngest", cwd=place.a).err == ""
+    now = next(port for port in place.pool if port != before)
+    (place.a / ".dev-port").write_text(str(now))
+    run_hook(place, "--wait", "ensure", "inngest", cwd=place.a)
+    assert now in place.call("inngest.status", cwd=place.a)["watching"]
+
+
+def test_the_callers_port_is_that_of_no_other_worktree(place: Scoped) -> None:
+    for folder in (place.a, place.b):
+        place.call("inngest.ensure", cwd=folder)
+    done = place.call("dev.status", cwd=place.a, env={"PORT": place.claim(place.a).strip()})
+    assert [row["inngest"]["missing"] for row in done["worktrees"]] == [None, [], []]
+    assert [row["inngest"]["warnings"] for row in done["worktrees"]] == [[], [], []]
+
+
+def test_a_warm_call_asks_nobody_who_listens(
+    place: Scoped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.call("inngest.ensure", cwd=place.a)
+    place.listener(port=int(place.claim(place.a)))
+    monkeypatch.setattr(sockets, "listening", pytest.fail)
+    here = worktree.find(place.a)
+    spec = inngest.spec(config.load(here.root, here.main), here, env=place.env())
+    assert verdict.quick_proof(spec) is not None
 
 
 def test_a_worktree_that_goes_takes_its_server_along(place: Scoped) -> None:

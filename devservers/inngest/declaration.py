@@ -180,10 +180,15 @@ def assign(
 
 
 def declare(
-    config: Config, here: Worktree, _assigned: Assignment, *, stand_in: bool = False
+    config: Config,
+    here: Worktree,
+    _assigned: Assignment,
+    *,
+    stand_in: bool = False,
+    env: Mapping[str, str] = os.environ,
 ) -> ServerSpec:
     """Return the server; see `spec`. What was assigned is kept on disk, or is the machine's."""
-    return spec(config, here, stand_in=stand_in)
+    return spec(config, here, stand_in=stand_in, env=env)
 
 
 def is_shared(config: Config) -> bool:

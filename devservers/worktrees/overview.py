@@ -1,5 +1,6 @@
 """Overview: every server of every worktree of the repository, asked side by side."""
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -53,7 +54,12 @@ def overview(settings: Config, here: Worktree) -> Overview:
     commits = Question(lambda: worktree.commits(here))
     machine = Question(lambda: {kind.name: _status(kind, settings, here) for kind in used})
     listed = Question(lambda: _served_ports(settings, here))
-    found = threads.each(lambda tree: _look(own, tree, listening, deadline), trees, len(trees))
+
+    def look(tree: Worktree) -> _Look:
+        env = os.environ if tree.root == here.root else {}  # a PORT in it is the caller's own
+        return _look(own, tree, listening, deadline, env)
+
+    found = threads.each(look, trees, len(trees))
     heads, served = commits.answer(), listed.answer()
     rows = tuple(
         Row(
@@ -92,7 +98,11 @@ class _Look(NamedTuple):
 
 
 def _look(
-    own: Iterable[Kind], tree: Worktree, listening: Iterable[Socket], deadline: float
+    own: Iterable[Kind],
+    tree: Worktree,
+    listening: Iterable[Socket],
+    deadline: float,
+    env: Mapping[str, str],
 ) -> _Look:
     """Return what is true of a worktree's own servers; what fails is said as a warning."""
     try:
@@ -101,9 +111,10 @@ def _look(
         for kind in own:
             if kind.find_port:
                 its = kind.find_port(settings, tree, listening)
-                spec = kind.declare(settings, tree, Assignment(its or 0))
+                spec = kind.declare(settings, tree, Assignment(its or 0), env=env)
             else:
-                spec = kinds.declared(kind, settings, tree)
+                assigned = kind.assign(settings, tree, claim=False, env=env)
+                spec = kind.declare(settings, tree, assigned, env=env)
                 its = spec.port if spec.enabled else None
             now = status.status(spec, deadline) if its else _none(status.disabled(spec))
             servers[kind.name] = now
