@@ -203,6 +203,8 @@ def test_a_worktree_without_a_slot_has_every_key_of_a_status(place: Scoped) -> N
     none = place.call("inngest.status", cwd=place.tree("c"), code=3)
     assert none.keys() == place.call("inngest.status", cwd=place.a, code=3).keys()
     assert (none["port"], none["scope"], none["served"]) == (None, "worktree", None)
+    checks = place.run("inngest.doctor", "--json", cwd=place.folder / "c").json["checks"]
+    assert [check["name"] for check in checks if check["name"].startswith("port-")] == []
 
 
 def test_a_changed_scope_names_what_is_left_over_and_prune_ends_it(place: Scoped) -> None:
