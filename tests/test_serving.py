@@ -275,6 +275,25 @@ def test_a_server_that_starts_takes_nobodys_service(place: NextWorld) -> None:
     assert place.call("inngest.status", cwd=place.a)["served"] is True
 
 
+def test_the_pinned_worktrees_app_is_served_again_when_it_comes_back(place: NextWorld) -> None:
+    place.call("dev.up", cwd=place.a)
+    place.call("inngest.sync", cwd=place.a)
+    place.call("nextjs.stop", cwd=place.a)
+    assert place.call("dev.up", cwd=place.b)["app"]["state"] == "served"
+    assert place.call("nextjs.ensure", cwd=place.a)["warnings"] == []
+    assert place.call("inngest.status", cwd=place.a)["served"] is True
+
+
+def test_a_choice_and_an_app_that_comes_up_are_not_in_each_others_way(place: NextWorld) -> None:
+    for folder in (place.a, place.b, place.main):
+        place.call("dev.up", cwd=folder)
+    for folder in (place.a, place.b, place.a):
+        child = place.start("nextjs.restart", "--json", cwd=place.main)
+        assert place.call("inngest.sync", cwd=folder)["pinned"] == str(folder)
+        assert place.result(child, 60).code == 0
+        assert place.call("inngest.status", cwd=folder)["served"] is True
+
+
 def test_an_app_with_an_id_of_its_own_takes_nobodys_place(place: NextWorld) -> None:
     place.call("dev.up", cwd=place.a)
     place.be("lock", "app=other")

@@ -7,17 +7,20 @@ until the server's own round of questions is through, and have that app register
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from devservers import config as configuration
 from devservers import listeners, worktree
 from devservers.config import Config
-from devservers.errors import DevServerError, NotSyncedError
+from devservers.errors import DevServerError, NotSyncedError, StateUnusableError
 from devservers.inngest import apps, endpoint, pin, proof, settings
 from devservers.inngest.api import Api, ServedApp
 from devservers.inngest.apps import Scene, Synced
 from devservers.inngest.target import Target
+from devservers.lifecycle import state
 from devservers.lifecycle.locked import LOCK_TIMEOUT, locked
 from devservers.spec import Restore, Restored, ServerSpec, port_of
 from devservers.system import polling, sockets
@@ -65,15 +68,21 @@ class Custody(NamedTuple):
 
         It is asked to register at once, since the server would ask it a little later.
         """
-        path = settings.of(self.config).path
+        with _alone(self.it, deadline):  # somebody may have chosen since
+            return self._given_back(port, deadline, _pinned(self.it, self.here))
+
+    def _given_back(self, port: int, deadline: float, pinned: Path | None) -> Restored:
         api = self.it.api
+        url = f"http://localhost:{port}{settings.of(self.config).path}"
+        if pinned == self.here.root:  # the server may ask it no more: another was served
+            known = api.apps() is not None
+            return Restored(warnings=tuple(_make_all_served(api, [url] * known, deadline)))
         was = self._port_of_ours(self.before)
-        keeper = next(iter(_pinned_url(self.config, self.it, self.pinned)), None)
+        keeper = next(iter(_pinned_url(self.config, self.it, pinned)), None)
         if keeper is None:
             keeper = next((app.url for app in self.before if port_of(app.url) == was), None)
         if keeper is None or port_of(keeper) == port or not sockets.is_open(port_of(keeper)):
             return Restored()
-        url = f"http://localhost:{port}{path}"
         try:
             endpoint.register(port, url, api.port, deadline)
         except NotSyncedError:
@@ -83,7 +92,7 @@ class Custody(NamedTuple):
             return Restored(warnings=tuple(problems))
         if proof.row_of(api, url):  # it has an app id of its own, and takes nobody's place
             return Restored()
-        return Restored(warnings=(not_served(keeper, self.pinned),))
+        return Restored(warnings=(not_served(keeper, pinned),))
 
     def _api(self, port: int) -> Api:
         return self.it.api._replace(port=port)
@@ -117,10 +126,12 @@ def remember(config: Config, here: Worktree, it: Target, port: int | None) -> Re
 
 def remember_app(config: Config, here: Worktree, it: Target) -> Restore:
     """Note whom the server serves before this worktree's app is started; as `remember`."""
-    before = proof.served(it.api) if settings.of(config).enabled and it.shared else ()
-    if not before:  # nobody's place can be taken
+    used = settings.of(config).enabled and it.shared
+    before = proof.served(it.api) if used else ()
+    pinned = _pinned(it, here) if used else None
+    if not before and pinned != here.root:  # nobody's place can be taken
         return lambda _port, _deadline: Restored()
-    return Custody(config, here, it, before, _pinned(it, here)).after_app
+    return Custody(config, here, it, before, pinned).after_app
 
 
 def choose(
@@ -158,12 +169,28 @@ def release(here: Worktree, spec: ServerSpec) -> Synced:
 
 def give_to_pinned(config: Config, here: Worktree, it: Target, deadline: float) -> str | None:
     """Have the pinned worktree's app served, if that is another's; return what is to be said."""
-    pinned = _pinned(it, here)
-    url = next(iter(_pinned_url(config, it, pinned)), None)
-    if pinned in (None, here.root) or url is None or not sockets.is_open(port_of(url)):
+    if _pinned(it, here) in (None, here.root):
         return None
-    problems = _make_all_served(it.api, [url], deadline)
+    with _alone(it, deadline):
+        pinned = _pinned(it, here)  # somebody may have chosen since
+        url = next(iter(_pinned_url(config, it, pinned)), None)
+        if pinned in (None, here.root) or url is None or not sockets.is_open(port_of(url)):
+            return None
+        problems = _make_all_served(it.api, [url], deadline)
     return " ".join(problems) or not_served(url, pinned)
+
+
+@contextmanager
+def _alone(it: Target, deadline: float) -> Iterator[None]:
+    """Hold the server's lock, as a choice does: two that want different apps served both fail.
+
+    What can't be locked in time is done all the same.
+    """
+    with ExitStack() as stack:
+        with suppress(StateUnusableError):
+            patience = max(deadline - time.monotonic(), 0)
+            stack.enter_context(state.lock(it.pid_file, patience))
+        yield
 
 
 def not_served(keeper: str, pinned: Path | None) -> str:
