@@ -281,6 +281,13 @@ def test_nothing_of_the_callers_configures_it(place: Scoped) -> None:
         names = {entry.partition(b"=")[0] for entry in environ.read_bytes().split(b"\0")}
         assert not {b"INNGEST_PORT", b"INNGEST_SDK_URL", b"DEBUG", b"PORT"} & names
     assert "--no-discovery" in done["command"]
+    assert "--config" not in done["command"]
+    (place.main / "inngest.json").write_text('{"port": 1}')  # above git's folder of the worktree
+    again = place.call("inngest.restart", cwd=place.a)
+    assert again["port"] == done["port"]
+    empty = Path(again["command"][again["command"].index("--config") + 1])
+    assert json.loads(empty.read_text()) == {}
+    assert place.call("inngest.ensure", cwd=place.a)["warnings"] == []
 
 
 def test_a_home_that_cannot_be_looked_into_has_no_configuration(

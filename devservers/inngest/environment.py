@@ -1,6 +1,6 @@
 """An app's environment: what leads its SDK to our server, and where that of a running app leads.
 
-Measured: docs/notes-app-environment.md.
+Measured: docs/inngest.md, "Where an app registers".
 """
 
 import re
