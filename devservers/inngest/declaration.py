@@ -165,7 +165,8 @@ def left_over(config: Config, here: Worktree, it: Target) -> Iterator[str]:
     if it.shared or record.worktree == str(here.root):
         yield (
             f"An Inngest dev server of scope {other.scope!r} is left over: pid "
-            f"{record.process.pid}, port {record.port}. `inv dev.prune` ends it."
+            f"{record.process.pid}, port {record.port}. `inv dev.prune` ends it, unless another "
+            "worktree asks for it."
         )
 
 
