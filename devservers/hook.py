@@ -114,6 +114,10 @@ def _ensure(name: str, folder: str, options: set[str]) -> None:
         return
     inputs += warm_proof.sign([str(spec.files.pid), str(state.record_file(spec.files.pid))])
     inputs += warm_proof.sign(_rules(name))
+    if not spec.shared:  # what it is to be follows from the worktree's port, and where its app runs
+        others = (here.state_dir / f"{other}.pid" for other in kinds.NAMES if other != name)
+        port_file = here.root / settings.worktree.port_cache_file
+        inputs += warm_proof.sign(map(str, (port_file, *map(state.record_file, others))))
     record = verdict.quick_proof(spec)
     if record is not None:
         if here.git_dir and str(here.root) == folder:

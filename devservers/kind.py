@@ -61,7 +61,14 @@ class Declare(Protocol):
     """Turns a configuration into a declared server. Writes nothing."""
 
     def __call__(
-        self, config: "Config", here: "Worktree", assigned: Assignment, /, *, stand_in: bool = ...
+        self,
+        config: "Config",
+        here: "Worktree",
+        assigned: Assignment,
+        /,
+        *,
+        stand_in: bool = ...,
+        env: Mapping[str, str] = ...,
     ) -> "ServerSpec":
         """Return the server as the worktree `here` declares it."""
 

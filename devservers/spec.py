@@ -100,11 +100,11 @@ class Describe(Protocol):
     and whether it answers.
     """
 
-    def __call__(self, port: int, urls: tuple[str, ...], /, *, answers: bool) -> Description:
+    def __call__(self, port: int | None, urls: tuple[str, ...], /, *, answers: bool) -> Description:
         """Return what is known, with None for what is not."""
 
 
-def _describe_nothing(_port: int, _urls: tuple[str, ...], *, answers: bool) -> Description:
+def _describe_nothing(_port: int | None, _urls: tuple[str, ...], *, answers: bool) -> Description:
     del answers
     return Description({})
 
@@ -184,6 +184,9 @@ class ServerSpec(NamedTuple):
     files: Files
     worktree: Path
     branch: str | None
+    complete: Callable[[tuple[str, ...]], tuple[str, ...]] = tuple
+    """Given that argv: adds what only the program can tell, which it may run for that. So it is
+    called right before the start, of what was accepted; never to learn what would be started."""
     host: str | None = None
     """The address it is told to listen on; None: every interface."""
     ready: Ready = Tcp()

@@ -44,6 +44,7 @@ STAND_IN = os.path.join(os.path.dirname(TESTS), "devservers", "inngest")
 
 def main(words: list[str]) -> None:
     if words[-1:] == ["version"]:
+        speak(dict(word.partition("=")[::2] for word in words))
         old = [word.partition("=")[2] or "1.4" for word in words if word.startswith("old")]
         sys.stdout.write(f"{old[0]}.0\n" if old else "1.45.1-fake\n")
         raise SystemExit

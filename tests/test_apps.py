@@ -323,6 +323,16 @@ def test_which_variable_decides_depends_on_the_sdk(
     assert lead == (name, env[name], "its environment")
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["u:secret@host", "http://u:secret@host:1/x", "http://u:secret@host/?next=http://other/x"],
+)
+def test_no_password_of_an_address_is_shown(value: str) -> None:
+    said = environment.Lead("INNGEST_DEV", value, ".env").said
+    assert "secret" not in said
+    assert "host" in said
+
+
 def test_one_that_registers_elsewhere_is_not_called_shadowed(running: World) -> None:
     first, second = running.apps
     running.app(first, cwd=running.a)

@@ -114,7 +114,7 @@ def test_two_worktrees_with_one_app_id(healthy: World) -> None:
     for port, folder in zip(healthy.apps, (healthy.a, healthy.b), strict=True):
         healthy.app(port, cwd=folder)
         healthy.ok("sync", f"--port={port}")
-    found = checks(healthy, "cli", "app-ids")["app-ids"]
+    found = checks(healthy, "app-ids")["app-ids"]
     assert f"{healthy.apps[0]} by {healthy.apps[1]}" in str(found["detail"])
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from devservers import config, inngest, worktree
+from devservers.lifecycle import verdict
+from devservers.system import sockets
 from hooking import run_hook
 from next_support import FAKE_NEXT, NextWorld, next_world
 from support import CONFIG, accepts, claimed_ports, until
@@ -124,12 +127,84 @@ def test_a_hook_ensures_the_worktrees_own(place: Scoped) -> None:
     assert place.call("inngest.status", cwd=place.a, code=3)["state"] == "stopped"
 
 
+def test_a_hook_runs_nothing_of_a_checkout_not_even_to_learn_its_version(place: Scoped) -> None:
+    ran = place.folder / "ran"
+    script = place.main / "tool.sh"
+    script.write_text(f"#!/bin/sh\necho $* >>{ran}\nexit 1\n")
+    script.chmod(0o755)
+    place.configure(command=["./tool.sh"])
+    place.git("add", "-f", "tool.sh", CONFIG, cwd=place.main)
+    for words in (("--wait", "ensure", "inngest"), ("ensure", "inngest")):
+        assert "inv hooks.trust" in run_hook(place, *words, cwd=place.main, trusted=False).err
+    place.run("hooks.status", cwd=place.main)
+    assert not ran.exists()
+    place.run("inngest.ensure", cwd=place.main)  # by hand it is run, and asked for its version
+    assert ran.read_text().startswith("version\ndev --port")
+
+
+@pytest.mark.parametrize("scope", ["worktree", "machine"])
+def test_a_server_of_another_worktree_is_nobody_elses_to_take_over(
+    place: Scoped, scope: str
+) -> None:
+    first = place.call("inngest.ensure", cwd=place.a)
+    (place.b / ".dev-port").write_text(place.claim(place.a))  # it has the same slot, for once
+    (place.a / ".dev-port").unlink()
+    if scope == "machine":
+        shared = {"scope": scope, "ports": None, "pidFile": str(place.pid_file)}
+        place.behave(port=first["port"], **shared)
+    refused = place.refused("inngest.ensure", code=12, cwd=place.b)
+    assert [holder["pid"] for holder in refused["holders"]] == [first["pid"]]
+    place.call("inngest.stop", cwd=place.b)
+    place.behave()
+    assert place.call("inngest.status", cwd=place.a)["pid"] == first["pid"]
+
+
+def test_a_hook_notices_that_the_worktree_has_another_port(place: Scoped) -> None:
+    place.call("inngest.ensure", cwd=place.a)
+    before = int(place.claim(place.a))
+    for _ in range(2):
+        assert run_hook(place, "--wait", "ensure", "inngest", cwd=place.a).err == ""
+    now = next(port for port in place.pool if port != before)
+    (place.a / ".dev-port").write_text(str(now))
+    run_hook(place, "--wait", "ensure", "inngest", cwd=place.a)
+    assert now in place.call("inngest.status", cwd=place.a)["watching"]
+
+
+def test_the_callers_port_is_that_of_no_other_worktree(place: Scoped) -> None:
+    for folder in (place.a, place.b):
+        place.call("inngest.ensure", cwd=folder)
+    done = place.call("dev.status", cwd=place.a, env={"PORT": place.claim(place.a).strip()})
+    assert [row["inngest"]["missing"] for row in done["worktrees"]] == [None, [], []]
+    assert [row["inngest"]["warnings"] for row in done["worktrees"]] == [[], [], []]
+
+
+def test_a_warm_call_asks_nobody_who_listens(
+    place: Scoped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.call("inngest.ensure", cwd=place.a)
+    place.listener(port=int(place.claim(place.a)))
+    monkeypatch.setattr(sockets, "listening", pytest.fail)
+    here = worktree.find(place.a)
+    spec = inngest.spec(config.load(here.root, here.main), here, env=place.env())
+    assert verdict.quick_proof(spec) is not None
+
+
 def test_a_worktree_that_goes_takes_its_server_along(place: Scoped) -> None:
     done = place.call("inngest.ensure", cwd=place.b)
     place.git("worktree", "remove", "--force", place.b, cwd=place.main)
     pruned = place.call("dev.prune", cwd=place.main)["pruned"]
     assert [found["kind"] for found in pruned] == ["server"]
     until(lambda: not accepts(done["port"]))
+
+
+def test_a_worktree_without_a_slot_has_every_key_of_a_status(place: Scoped) -> None:
+    for folder, port in zip((place.main, place.a, place.b), place.pool, strict=True):
+        (folder / ".dev-port").write_text(str(port))
+    none = place.call("inngest.status", cwd=place.tree("c"), code=3)
+    assert none.keys() == place.call("inngest.status", cwd=place.a, code=3).keys()
+    assert (none["port"], none["scope"], none["served"]) == (None, "worktree", None)
+    checks = place.run("inngest.doctor", "--json", cwd=place.folder / "c").json["checks"]
+    assert [check["name"] for check in checks if check["name"].startswith("port-")] == []
 
 
 def test_a_changed_scope_names_what_is_left_over_and_prune_ends_it(place: Scoped) -> None:
@@ -146,6 +221,20 @@ def test_a_changed_scope_names_what_is_left_over_and_prune_ends_it(place: Scoped
         again = place.call("inngest.ensure", cwd=place.a)
         assert (again["pid"], again["warnings"]) == (machine["pid"], [])
         place.call("inngest.stop", cwd=place.a)
+
+
+def test_prune_ends_no_server_that_another_worktrees_configuration_asks_for(place: Scoped) -> None:
+    place.behave()
+    own = place.call("inngest.ensure", cwd=place.a)
+    with claimed_ports() as port:
+        shared = {"scope": "machine", "ports": None, "port": port, "pidFile": str(place.pid_file)}
+        place.configure(folder=place.b, command=place.fake(), **shared)
+        machine = place.call("inngest.ensure", cwd=place.b)
+        for folder in (place.a, place.b):
+            assert place.call("dev.prune", cwd=folder)["pruned"] == []
+        assert place.call("inngest.status", cwd=place.a)["pid"] == own["pid"]
+        assert place.call("inngest.status", cwd=place.b)["pid"] == machine["pid"]
+        place.call("inngest.stop", cwd=place.b)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +281,26 @@ def test_nothing_of_the_callers_configures_it(place: Scoped) -> None:
         names = {entry.partition(b"=")[0] for entry in environ.read_bytes().split(b"\0")}
         assert not {b"INNGEST_PORT", b"INNGEST_SDK_URL", b"DEBUG", b"PORT"} & names
     assert "--no-discovery" in done["command"]
+    assert "--config" not in done["command"]
+    (place.main / "inngest.json").write_text('{"port": 1}')  # above git's folder of the worktree
+    again = place.call("inngest.restart", cwd=place.a)
+    assert again["port"] == done["port"]
+    empty = Path(again["command"][again["command"].index("--config") + 1])
+    assert json.loads(empty.read_text()) == {}
+    assert place.call("inngest.ensure", cwd=place.a)["warnings"] == []
+
+
+def test_a_home_that_cannot_be_looked_into_has_no_configuration(
+    place: Scoped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = worktree.find(place.a)
+    settings = config.load(here.root, here.main)
+    for home in ("/" + "x" * 300, "relative"):
+        monkeypatch.setenv("HOME", home)
+        assert "--config" not in inngest.spec(settings, here, stand_in=True).command()
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 1 << 30)  # of nobody here
+    assert "--config" not in inngest.spec(settings, here, stand_in=True).command()
 
 
 def test_whoever_starts_the_app_by_hand_is_told_what_to_export(place: Scoped) -> None:

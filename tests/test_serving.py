@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from next_support import NextWorld, next_world
-from support import World, until
+from support import World, git, make_repository, quickly, until
 
 FAST = ["--poll-interval", "0.2"]  # of the stand-in, which asks every 5 s else
 
@@ -120,6 +121,89 @@ def test_a_choice_ends_with_its_worktree(world: World) -> None:
     assert world.ok("status", cwd=world.a)["pinned"] is None
 
 
+def test_a_pinned_worktree_without_an_app_is_not_said_to_be_served(world: World) -> None:
+    world.leaves_server = True
+    world.behave(args=FAST)
+    first, second = world.apps
+    app = world.app(first, cwd=world.a)
+    (world.a / ".dev-port").write_text(str(first))
+    world.ok("ensure", cwd=world.a)
+    world.ok("sync", cwd=world.a)
+    app.kill()
+    app.wait()
+    world.app(second, cwd=world.b)
+    world.ok("stop")
+    done = world.ok("ensure", cwd=world.b)
+    assert (done["servedBy"], done["pinned"]) == (second, str(world.a))
+    assert f"{world.a} is pinned, but its app does not answer" in str(done["warnings"])
+
+
+def test_a_start_from_one_repository_keeps_the_choice_of_another(world: World) -> None:
+    world.leaves_server = True
+    world.behave(args=FAST)
+    other = make_repository(world.folder / "other")
+    linked = world.folder / "linked"
+    git("worktree", "add", "-q", linked, cwd=other)
+    world.configure(folder=other, command=world.fake(), args=FAST)
+    for port, folder in zip(world.apps, (other, linked), strict=True):
+        world.app(port, cwd=folder)
+    world.ok("ensure", cwd=other)
+    for port in world.apps:
+        world.ok("sync", f"--port={port}", cwd=other)
+        world.ok("stop", cwd=other)
+        world.ok("ensure", cwd=world.a)
+        assert served(world) == [port]
+
+
+def test_an_app_outside_of_git_is_served_and_not_pinned(world: World) -> None:
+    world.leaves_server = True
+    port = world.apps[0]
+    world.app(port, cwd=world.folder / "home")
+    world.ok("ensure", cwd=world.a)
+    assert world.ok("sync", f"--port={port}", cwd=world.a)["pinned"] is None
+    assert served(world) == [port]
+
+
+def test_apps_that_hang_take_no_longer_than_the_time_out(world: World) -> None:
+    world.leaves_server = True
+    world.behave(args=FAST)
+    first, second = world.apps
+    world.app(first, cwd=world.a)
+    world.ok("ensure", cwd=world.a)
+    world.ok("sync", cwd=world.a)
+    world.app(second, cwd=world.b, behaviour="hang")
+
+    def start() -> None:
+        world.ok("stop")
+        world.ok("ensure", "--timeout=1.5", cwd=world.b)
+
+    quickly(2.9, start)
+
+
+@pytest.mark.parametrize("kind", ["somebody else's", "a link", "a hard link"])
+def test_what_is_no_file_of_our_own_is_no_choice_and_is_left_alone(world: World, kind: str) -> None:
+    world.leaves_server = True
+    world.behave(args=FAST)
+    apps_up(world)
+    world.ok("ensure", cwd=world.a)
+    world.ok("sync", cwd=world.a)
+    pin = world.pid_file.with_name("inngest.pid.pin")
+    text = pin.read_text()
+    before = served(world)
+    if kind == "somebody else's":
+        if os.geteuid():
+            pytest.skip("only root can give a file away")
+        os.chown(pin, 65534, 65534)
+    else:
+        elsewhere = pin.rename(pin.with_name("elsewhere"))
+        (pin.symlink_to if kind == "a link" else pin.hardlink_to)(elsewhere)
+    assert world.ok("status", cwd=world.a)["pinned"] is None
+    for words in ((), ("--release",)):
+        error = world.fails("sync", *words, code=17, cwd=world.b)
+        assert error["file"] == str(pin)
+    assert (pin.read_text(), served(world)) == (text, before)
+
+
 @pytest.mark.parametrize("content", ["", "rubbish", "[]", '{"a": 5}', '{"\\u0000": "x"}'])
 def test_a_broken_note_of_the_choice_is_none(world: World, content: str) -> None:
     world.leaves_server = True
@@ -189,6 +273,33 @@ def test_a_server_that_starts_takes_nobodys_service(place: NextWorld) -> None:
     again = place.call("nextjs.restart", cwd=place.b)
     assert again["action"] == "restarted"
     assert place.call("inngest.status", cwd=place.a)["served"] is True
+
+
+def test_the_pinned_worktrees_app_is_served_again_when_it_comes_back(place: NextWorld) -> None:
+    place.call("dev.up", cwd=place.a)
+    place.call("inngest.sync", cwd=place.a)
+    place.call("nextjs.stop", cwd=place.a)
+    assert place.call("dev.up", cwd=place.b)["app"]["state"] == "served"
+    assert place.call("nextjs.ensure", cwd=place.a)["warnings"] == []
+    assert place.call("inngest.status", cwd=place.a)["served"] is True
+
+
+def test_a_choice_and_an_app_that_comes_up_are_not_in_each_others_way(place: NextWorld) -> None:
+    for folder in (place.a, place.b, place.main):
+        place.call("dev.up", cwd=folder)
+    for folder in (place.a, place.b, place.a):
+        child = place.start("nextjs.restart", "--json", cwd=place.main)
+        assert place.call("inngest.sync", cwd=folder)["pinned"] == str(folder)
+        assert place.result(child, 60).code == 0
+        assert place.call("inngest.status", cwd=folder)["served"] is True
+
+
+def test_an_app_with_an_id_of_its_own_takes_nobodys_place(place: NextWorld) -> None:
+    place.call("dev.up", cwd=place.a)
+    place.be("lock", "app=other")
+    assert place.call("nextjs.ensure", cwd=place.b)["warnings"] == []
+    found = place.call("inngest.apps", cwd=place.b)["apps"]
+    assert {app["appId"] for app in found if app["state"] == "served"} == {"flowt", "other"}
 
 
 def test_the_served_worktrees_own_restart_leaves_it_served(place: NextWorld) -> None:

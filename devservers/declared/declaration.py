@@ -26,9 +26,14 @@ def kind_of(one: Declared) -> Kind:
         return Assignment(_port(config, here, one, claim=claim) or 0)
 
     def declare(
-        config: Config, here: Worktree, assigned: Assignment, *, stand_in: bool = False
+        config: Config,
+        here: Worktree,
+        assigned: Assignment,
+        *,
+        stand_in: bool = False,
+        env: Mapping[str, str] = os.environ,
     ) -> ServerSpec:
-        del stand_in
+        del stand_in, env
         return spec(config, here, one, assigned.port or None)
 
     return Kind(

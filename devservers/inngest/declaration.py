@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 
+from devservers import worktree
 from devservers.config import Config
 from devservers.errors import StateUnusableError
 from devservers.inngest import api as inngest_api
@@ -16,18 +18,21 @@ from devservers.inngest.target import STAND_IN, Target
 from devservers.kind import Assignment, Exports
 from devservers.lifecycle import state
 from devservers.spec import (
+    MARKER,
     Behaviour,
     Brought,
     Description,
     Files,
     Http,
+    Recognised,
     Restore,
     ServerSpec,
     Words,
     ports_of,
     url_of,
 )
-from devservers.system import process
+from devservers.system import process, process_info
+from devservers.system.identity import Socket
 from devservers.worktree import Worktree
 
 DEFAULT_PORT = 8288  # where an app looks that was told nothing
@@ -63,7 +68,14 @@ def of_target(
         from devservers.inngest import hermetic  # noqa: PLC0415 - only where one is to be started
 
         program = stand_in_program() if stand_in else find_cli(own, here, env)
-        return (*program, *arguments(own, it), *hermetic.flags(own, it, program))
+        return (*program, *arguments(own, it), *hermetic.flags(own, it))
+
+    def complete(argv: tuple[str, ...]) -> tuple[str, ...]:
+        from devservers.inngest import hermetic  # noqa: PLC0415 - only where one is to be started
+
+        words = arguments(own, it)
+        ends = (i for i in range(len(argv)) if argv[i : i + len(words)] == words)
+        return (*argv, *hermetic.ports(own, it, argv[: next(ends)]))
 
     def keys() -> Mapping[str, object]:
         from devservers.trust import decisions  # noqa: PLC0415 - not for a warm call
@@ -86,6 +98,7 @@ def of_target(
         ),
         worktree=here.root,
         branch=here.branch,
+        complete=complete,
         host=own.host,
         ready=Http("/health", home="/"),
         enabled=own.enabled,
@@ -106,7 +119,7 @@ def _port_key(it: Target) -> str:
 
 
 def _behaviour(config: Config, here: Worktree, it: Target, *, stand_in: bool) -> Behaviour:
-    def describe(_port: int, watched: tuple[str, ...], /, *, answers: bool) -> Description:
+    def describe(_port: int | None, watched: tuple[str, ...], /, *, answers: bool) -> Description:
         return _describe(config, here, it, watched, answers=answers)
 
     def remember(port: int | None) -> Restore:
@@ -118,13 +131,27 @@ def _behaviour(config: Config, here: Worktree, it: Target, *, stand_in: bool) ->
         urls=it.urls,
         stand_in=stand_in,
         moves=True,
-        recognise=inngest_api.recognise,
+        recognise=partial(_recognise, it),
         reconcile=drift.Reconciler(it.urls, it.host or "", remember).reconcile,
         remember=remember,
         facts=lambda: {**_scope_facts(here, it), "servedBefore": None, "servedBy": None},
         describe=describe,
         differences=partial(drift.differing_arguments, arguments(settings.of(config), it)),
     )
+
+
+def _recognise(it: Target, socket: Socket) -> Recognised | None:
+    """Return what a server on that socket watches; None for one that another worktree started.
+
+    Such a one is known by its mark. It is nobody else's to take over, whatever port it has.
+    """
+    mark = process_info.variable(socket.pid, MARKER) if socket.pid else None
+    kind, _, pid_file = (mark or "").partition(":")
+    if kind == "inngest" and pid_file != str(it.pid_file):
+        of_a_worktree = Path(pid_file).parent.name in worktree.STATE_FOLDERS
+        if of_a_worktree or not it.shared:
+            return None
+    return inngest_api.recognise(socket)
 
 
 def left_over(config: Config, here: Worktree, it: Target) -> Iterator[str]:
@@ -138,7 +165,8 @@ def left_over(config: Config, here: Worktree, it: Target) -> Iterator[str]:
     if it.shared or record.worktree == str(here.root):
         yield (
             f"An Inngest dev server of scope {other.scope!r} is left over: pid "
-            f"{record.process.pid}, port {record.port}. `inv dev.prune` ends it."
+            f"{record.process.pid}, port {record.port}. `inv dev.prune` ends it, unless another "
+            "worktree asks for it."
         )
 
 
@@ -153,10 +181,15 @@ def assign(
 
 
 def declare(
-    config: Config, here: Worktree, _assigned: Assignment, *, stand_in: bool = False
+    config: Config,
+    here: Worktree,
+    _assigned: Assignment,
+    *,
+    stand_in: bool = False,
+    env: Mapping[str, str] = os.environ,
 ) -> ServerSpec:
     """Return the server; see `spec`. What was assigned is kept on disk, or is the machine's."""
-    return spec(config, here, stand_in=stand_in)
+    return spec(config, here, stand_in=stand_in, env=env)
 
 
 def is_shared(config: Config) -> bool:

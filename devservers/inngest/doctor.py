@@ -203,7 +203,9 @@ def _ports(spec: ServerSpec, it: Target) -> Iterator[Check]:
         return  # said by the check of the pid file
     idle = view.verdict in (Verdict.STOPPED, Verdict.STALE)
     foreign = view.verdict in (Verdict.FOREIGN, Verdict.CONFLICT)
-    own = spec.port or 0
+    own = spec.port
+    if own is None:  # this worktree has no slot
+        return
     foreign = foreign or (idle and bool(sockets.listeners(own)))
     yield _port(spec, own, ok=not foreign, detail=view.verdict.value)
     if view.verdict in (Verdict.STOPPED, Verdict.STALE, Verdict.FOREIGN):

@@ -35,15 +35,16 @@ class Endpoint(NamedTuple):
     """Its name and version, as the endpoint gives them."""
 
 
-def probe_all(urls: Iterable[str]) -> list[Endpoint]:
+def probe_all(urls: Iterable[str], deadline: float = math.inf) -> list[Endpoint]:
     """Ask every endpoint side by side: dead ones cost one PROBE_TIMEOUT, not one each.
 
-    More of them than are asked at once share two.
+    More of them than are asked at once share two. None is waited for beyond `deadline`, a
+    monotonic instant.
     """
-    deadline = time.monotonic() + 2 * PROBE_TIMEOUT
+    until = min(deadline, time.monotonic() + 2 * PROBE_TIMEOUT)
 
     def ask(url: str) -> Endpoint:
-        return _probe(url, min(PROBE_TIMEOUT, deadline - time.monotonic()))
+        return _probe(url, min(PROBE_TIMEOUT, until - time.monotonic()))
 
     return threads.each(ask, urls, PROBES_AT_ONCE)
 

@@ -1,6 +1,6 @@
 """An app's environment: what leads its SDK to our server, and where that of a running app leads.
 
-Measured: docs/notes-app-environment.md.
+Measured: docs/inngest.md, "Where an app registers".
 """
 
 import re
@@ -42,8 +42,9 @@ class Lead(NamedTuple):
     @property
     def said(self) -> str:
         """What it says, without a password."""
-        scheme, slashes, rest = self.value.rpartition("://")
-        return f"{self.source} says {self.name}={scheme}{slashes}{_bare(rest)}"[:LONGEST]
+        scheme, slashes, rest = self.value.partition("://")
+        shown = f"{scheme}{slashes}{_bare(rest)}" if slashes else _bare(self.value)
+        return f"{self.source} says {self.name}={shown}"[:LONGEST]
 
 
 def variables(url: str) -> dict[str, str]:

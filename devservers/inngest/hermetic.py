@@ -22,26 +22,36 @@ KNOWN_FROM = (1, 13, 0)  # the first version with flags for the further ports
 EMPTY = Path(__file__).with_name("empty.json")  # a configuration without anything in it
 
 
-def flags(own: Settings, it: Target, program: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the flags that shut off what `own.args` doesn't ask for, and set the further ports.
+def flags(own: Settings, it: Target) -> tuple[str, ...]:
+    """Return the flags that shut off what `own.args` doesn't ask for."""
+    given = _names(own)
+    found = [] if "--no-discovery" in given else ["--no-discovery"]
+    if "--config" not in given and any(_obeyed(it.folder)):
+        found += ["--config", str(EMPTY)]
+    return tuple(found)
+
+
+def ports(own: Settings, it: Target, program: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the flags that set the further ports. This runs the program.
 
     A server that shares the machine with others of its kind gets ports that are nobody else's: it
     looks for a free one, lets go of it and binds it later, so that several at once may lose them.
     """
-    given = {word.partition("=")[0] for word in own.args}
-    found = [] if "--no-discovery" in given else ["--no-discovery"]
-    if "--config" not in given and any(_obeyed(it.folder)):
-        found += ["--config", str(EMPTY)]
+    given = _names(own)
     wanted = [pair for pair in zip(OTHER_PORTS, it.others, strict=False) if pair[0] not in given]
-    if wanted and _knows_them(program, it.folder):
-        found += [word for flag, port in wanted for word in (flag, str(port))]
-    return tuple(found)
+    if not wanted or not _knows_them(program, it.folder):
+        return ()
+    return tuple(word for flag, port in wanted for word in (flag, str(port)))
 
 
-def _obeyed(folder: Path) -> Iterator[Path]:
+def _names(own: Settings) -> set[str]:
+    return {word.partition("=")[0] for word in own.args}
+
+
+def _obeyed(folder: Path) -> Iterator[str]:
     """Yield the configuration files that a server in `folder` would find."""
-    for place in (folder, *folder.parents, Path("~/.config/inngest").expanduser()):
-        yield from (file for name in OWN_FILES if (file := place / name).exists())
+    for place in (*map(str, (folder, *folder.parents)), os.path.expanduser("~/.config/inngest")):  # noqa: PTH111 - Path's own fails where nobody knows the home
+        yield from (file for name in OWN_FILES if os.path.exists(file := f"{place}/{name}"))  # noqa: PTH110 - Path's own raises
 
 
 def _knows_them(program: tuple[str, ...], folder: Path) -> bool:

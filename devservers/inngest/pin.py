@@ -7,9 +7,10 @@ that share a server have one each.
 import json
 import os
 from pathlib import Path
+from typing import NoReturn
 
 from devservers.errors import StateUnusableError, remedy_of
-from devservers.system import files, untrusted_files
+from devservers.system import files
 from devservers.worktree import Worktree
 
 LARGEST = 64 * 1024  # bytes; a repository takes some hundred
@@ -23,7 +24,7 @@ def file_of(pid_file: Path) -> Path:
 def read(pid_file: Path, here: Worktree) -> Path | None:
     """Return the pinned worktree of the repository that `here` belongs to, None if there is none.
 
-    One that is gone is pinned no more. What somebody else wrote doesn't count.
+    One that is gone is pinned no more. What is no plain file of the caller's own doesn't count.
     """
     chosen = _pins(pid_file).get(_key(here))
     if chosen is None:
@@ -32,8 +33,28 @@ def read(pid_file: Path, here: Worktree) -> Path | None:
     return Path(chosen) if there else None
 
 
+def of_others(pid_file: Path, here: Worktree) -> tuple[Path, ...]:
+    """Return the pinned worktrees of the other repositories that share the server."""
+    others = (root for key, root in _pins(pid_file).items() if key != _key(here))
+    return tuple(Path(root) for root in others if os.path.lexists(f"{root}/.git"))
+
+
+def require(pid_file: Path) -> None:
+    """Raise StateUnusableError where what lies there is no plain file of the caller's own."""
+    file = file_of(pid_file)
+    try:
+        fault = files.fault(os.lstat(file))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _refuse(file, error.strerror or str(error))
+    if fault:
+        _refuse(file, f"it {fault}")
+
+
 def write(pid_file: Path, here: Worktree, chosen: Path | None) -> None:
     """Pin `chosen`, or nothing: call it under the server's lock. Raises StateUnusableError."""
+    require(pid_file)
     pins = {key: root for key, root in _pins(pid_file).items() if os.path.lexists(key)}
     pins.pop(_key(here), None)
     if chosen:
@@ -45,11 +66,15 @@ def write(pid_file: Path, here: Worktree, chosen: Path | None) -> None:
         else:
             file.unlink(missing_ok=True)
     except OSError as error:
-        raise StateUnusableError(
-            f"The choice can't be kept in {file}: {error.strerror or error}.",
-            hint=remedy_of(error) or f"Move {file} away, or make its folder writable.",
-            details={"file": str(file)},
-        ) from error
+        _refuse(file, error.strerror or str(error), remedy_of(error))
+
+
+def _refuse(file: Path, why: str, remedy: str | None = None) -> NoReturn:
+    raise StateUnusableError(
+        f"The choice can't be kept in {file}: {why}.",
+        hint=remedy or f"Move {file} away, or make its folder writable.",
+        details={"file": str(file)},
+    )
 
 
 def _key(here: Worktree) -> str:
@@ -57,12 +82,12 @@ def _key(here: Worktree) -> str:
 
 
 def _pins(pid_file: Path) -> dict[str, str]:
-    file = str(file_of(pid_file))
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        info = os.lstat(file)
-        if hasattr(os, "geteuid") and info.st_uid != os.geteuid():
-            return {}
-        found = json.loads(untrusted_files.read(file, LARGEST))
+        with open(os.open(file_of(pid_file), flags), "rb") as stream:
+            if files.fault(os.fstat(stream.fileno())):
+                return {}
+            found = json.loads(stream.read(LARGEST))
     except (OSError, ValueError, RecursionError):
         return {}
     usable = found.items() if isinstance(found, dict) else ()

@@ -7,17 +7,20 @@ until the server's own round of questions is through, and have that app register
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from devservers import config as configuration
 from devservers import listeners, worktree
 from devservers.config import Config
-from devservers.errors import DevServerError, NotSyncedError
+from devservers.errors import DevServerError, NotSyncedError, StateUnusableError
 from devservers.inngest import apps, endpoint, pin, proof, settings
 from devservers.inngest.api import Api, ServedApp
 from devservers.inngest.apps import Scene, Synced
 from devservers.inngest.target import Target
+from devservers.lifecycle import state
 from devservers.lifecycle.locked import LOCK_TIMEOUT, locked
 from devservers.spec import Restore, Restored, ServerSpec, port_of
 from devservers.system import polling, sockets
@@ -36,24 +39,28 @@ class Custody(NamedTuple):
     it: Target
     before: tuple[ServedApp, ...]
     pinned: Path | None
+    others: tuple[Path, ...] = ()
+    """The pinned worktrees of other repositories."""
 
     def after_start(self, port: int, deadline: float) -> Restored:
         """Put them back on the server on `port`, which was started or told of more apps just now.
 
         Each app that listens has been asked once by then, or is known not to answer.
         """
-        if not self.before and self.pinned is None:
+        if not (self.before or self.pinned or self.others):
             return Restored()
         api = self._api(port)
         warnings: list[str] = []
         until = min(deadline, time.monotonic() + ROUND_TIMEOUT)
         if not await_round(api, until):
             warnings.append("Not every app had answered the server's first question in time.")
-        urls = [app.url for app in self.before] + [*_pinned_url(self.config, self.it, self.pinned)]
+        chosen = [url for tree in self.others for url in _pinned_url(self.config, self.it, tree)]
+        keeper = next(iter(_pinned_url(self.config, self.it, self.pinned)), None)
+        urls = [*(app.url for app in self.before), *chosen, *((keeper,) if keeper else ())]
         warnings += _make_all_served(api, urls, until)
         was, now = self._port_of_ours(self.before), self._port_of_ours(proof.served(api))
         if was != now:
-            warnings.append(self._changed(was, now))
+            warnings.append(self._changed(was, now, port_of(keeper) if keeper else None))
         return Restored({"servedBefore": was, "servedBy": now}, tuple(warnings))
 
     def after_app(self, port: int, deadline: float) -> Restored:
@@ -61,55 +68,70 @@ class Custody(NamedTuple):
 
         It is asked to register at once, since the server would ask it a little later.
         """
-        path = settings.of(self.config).path
+        with _alone(self.it, deadline):  # somebody may have chosen since
+            return self._given_back(port, deadline, _pinned(self.it, self.here))
+
+    def _given_back(self, port: int, deadline: float, pinned: Path | None) -> Restored:
         api = self.it.api
+        url = f"http://localhost:{port}{settings.of(self.config).path}"
+        if pinned == self.here.root:  # the server may ask it no more: another was served
+            known = api.apps() is not None
+            return Restored(warnings=tuple(_make_all_served(api, [url] * known, deadline)))
         was = self._port_of_ours(self.before)
-        keeper = next(iter(_pinned_url(self.config, self.it, self.pinned)), None)
+        keeper = next(iter(_pinned_url(self.config, self.it, pinned)), None)
         if keeper is None:
             keeper = next((app.url for app in self.before if port_of(app.url) == was), None)
         if keeper is None or port_of(keeper) == port or not sockets.is_open(port_of(keeper)):
             return Restored()
         try:
-            endpoint.register(port, f"http://localhost:{port}{path}", api.port, deadline)
+            endpoint.register(port, url, api.port, deadline)
         except NotSyncedError:
             return Restored()  # it has no functions, or points elsewhere: it takes nobody's place
         problems = _make_all_served(api, [keeper], deadline)
         if problems:
             return Restored(warnings=tuple(problems))
-        return Restored(warnings=(not_served(keeper, self.pinned),))
+        if proof.row_of(api, url):  # it has an app id of its own, and takes nobody's place
+            return Restored()
+        return Restored(warnings=(not_served(keeper, pinned),))
 
     def _api(self, port: int) -> Api:
         return self.it.api._replace(port=port)
 
     def _port_of_ours(self, served: tuple[ServedApp, ...]) -> int | None:
         """Return the served port of this repository; of the pool, where nobody listens any more."""
-        siblings = Scene(served, listeners.listeners_by_port()).siblings(self.here)
-        in_pool = [port for row in served if (port := port_of(row.url)) in self.config.pool]
-        return next(iter((*siblings, *in_pool)), None)
+        by_port = listeners.listeners_by_port()
+        siblings = Scene(served, by_port).siblings(self.here)
+        ports = (port_of(row.url) for row in served)
+        gone = (port for port in ports if port in self.config.pool and port not in by_port)
+        return next(iter((*siblings, *gone)), None)
 
-    def _changed(self, was: int | None, now: int | None) -> str:
-        """Say why another app is served than before."""
-        if now is not None and self.pinned is not None:
+    def _changed(self, was: int | None, now: int | None, keeper: int | None) -> str:
+        """Say why another app is served than before; `keeper` is the pinned worktree's port."""
+        if now is not None and now == keeper:
             return f"Served now: port {now}, as {self.pinned} is pinned; before: {_named(was)}."
+        idle = f" {self.pinned} is pinned, but its app does not answer." if self.pinned else ""
         if was is None:
-            return f"Served now: {_named(now)}; before: nobody."
+            return f"Served now: {_named(now)}; before: nobody.{idle}"
         answers = sockets.is_open(was)
         why = "it could not be registered again" if answers else "its app no longer answers"
-        return f"Port {was} is served no longer: {why}. Served now: {_named(now)}."
+        return f"Port {was} is served no longer: {why}. Served now: {_named(now)}.{idle}"
 
 
 def remember(config: Config, here: Worktree, it: Target, port: int | None) -> Restore:
     """Note whom the server on `port` serves (None: no server); return what has it so again."""
     before = proof.served(it.api._replace(port=port)) if port else ()
-    return Custody(config, here, it, before, _pinned(it, here)).after_start
+    others = pin.of_others(it.pid_file, here) if it.shared else ()
+    return Custody(config, here, it, before, _pinned(it, here), others).after_start
 
 
 def remember_app(config: Config, here: Worktree, it: Target) -> Restore:
     """Note whom the server serves before this worktree's app is started; as `remember`."""
-    before = proof.served(it.api) if settings.of(config).enabled and it.shared else ()
-    if not before:  # nobody's place can be taken
+    used = settings.of(config).enabled and it.shared
+    before = proof.served(it.api) if used else ()
+    pinned = _pinned(it, here) if used else None
+    if not before and pinned != here.root:  # nobody's place can be taken
         return lambda _port, _deadline: Restored()
-    return Custody(config, here, it, before, _pinned(it, here)).after_app
+    return Custody(config, here, it, before, pinned).after_app
 
 
 def choose(
@@ -120,17 +142,19 @@ def choose(
     Raises NotSyncedError, LockTimeoutError, StateUnusableError.
     """
     with locked(spec, LOCK_TIMEOUT):
+        pin.require(spec.files.pid)  # before anything is changed
         done = apps.sync(config, here, it, port)
-        tree = here if port is None else _tree_on(done.port)
+        tree = here if port is None else _tree_on(done.port, here)
         if tree is None or not it.shared:  # a server of its own serves nobody else
             return done
         pin.write(spec.files.pid, tree, tree.root)
         return done._replace(pinned=str(tree.root))
 
 
-def _tree_on(port: int) -> Worktree | None:
+def _tree_on(port: int, here: Worktree) -> Worktree | None:
     holder = listeners.listeners_by_port().get(port)
-    return holder.worktree if holder else None
+    tree = holder.worktree if holder else None
+    return tree if tree and (tree.git_dir or tree.root == here.root) else None
 
 
 def release(here: Worktree, spec: ServerSpec) -> Synced:
@@ -145,12 +169,28 @@ def release(here: Worktree, spec: ServerSpec) -> Synced:
 
 def give_to_pinned(config: Config, here: Worktree, it: Target, deadline: float) -> str | None:
     """Have the pinned worktree's app served, if that is another's; return what is to be said."""
-    pinned = _pinned(it, here)
-    url = next(iter(_pinned_url(config, it, pinned)), None)
-    if pinned in (None, here.root) or url is None or not sockets.is_open(port_of(url)):
+    if _pinned(it, here) in (None, here.root):
         return None
-    problems = _make_all_served(it.api, [url], deadline)
+    with _alone(it, deadline):
+        pinned = _pinned(it, here)  # somebody may have chosen since
+        url = next(iter(_pinned_url(config, it, pinned)), None)
+        if pinned in (None, here.root) or url is None or not sockets.is_open(port_of(url)):
+            return None
+        problems = _make_all_served(it.api, [url], deadline)
     return " ".join(problems) or not_served(url, pinned)
+
+
+@contextmanager
+def _alone(it: Target, deadline: float) -> Iterator[None]:
+    """Hold the server's lock, as a choice does: two that want different apps served both fail.
+
+    What can't be locked in time is done all the same.
+    """
+    with ExitStack() as stack:
+        with suppress(StateUnusableError):
+            patience = max(deadline - time.monotonic(), 0)
+            stack.enter_context(state.lock(it.pid_file, patience))
+        yield
 
 
 def not_served(keeper: str, pinned: Path | None) -> str:
@@ -179,8 +219,10 @@ def await_round(api: Api, deadline: float) -> bool:
             if port not in silent and sockets.is_open(port)
         }
         if pending and time.monotonic() - begun > PROBE_AFTER:
-            found = endpoint.probe_all(pending.values())
-            silent.update(port for port, one in zip(pending, found, strict=True) if not one.found)
+            found = endpoint.probe_all(pending.values(), deadline)
+            if time.monotonic() < deadline:  # else they had no time to answer
+                dead = (port for port, one in zip(pending, found, strict=True) if not one.found)
+                silent.update(dead)
         return None if set(pending) - silent else True
 
     return bool(polling.wait(attempt, deadline, what=str))

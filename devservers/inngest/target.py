@@ -107,9 +107,10 @@ def _own(config: Config, here: Worktree, *, claim: bool, env: Mapping[str, str])
 
     target = in_worktree(config, here)
     try:
-        slot = assignment.slot(config, here, claim=claim)
-        app = kinds.own_server(config, here).recorded
-        app = app or assignment.assign(config, here, env=env, claim=claim).port
+        server = kinds.own_server(config, here)
+        slot = assignment.slot(config, here, claim=claim, own=server)
+        app = server.recorded
+        app = app or assignment.port_of(config, here, server, env=env, claim=claim)
     except NoPortError:
         if claim:
             raise

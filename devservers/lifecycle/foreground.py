@@ -68,7 +68,7 @@ def _checked(spec: ServerSpec) -> tuple[str, ...]:
     state.require_lock(spec.files.pid)
     launch.end(spec, (), STOP_GRACE)  # what a killed caller started and never recorded
     launch.check_free(spec, time.monotonic() + launch.FREE_TIMEOUT)
-    return spec.command()
+    return spec.complete(spec.command())
 
 
 def _spawn(

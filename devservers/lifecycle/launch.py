@@ -58,6 +58,7 @@ def launch(spec: ServerSpec, terms: Terms) -> Launched:
     state.require_lock(spec.files.pid)
     # What a killed caller started and never recorded.
     ended = end(spec, (), UNDO_GRACE).pids
+    argv = spec.complete(argv)
     for _ in range(MOST_MOVES):
         seen = _launch_once(spec, argv, terms)
         if seen.start is not Start.MOVED:

@@ -51,8 +51,6 @@ def status(spec: ServerSpec, deadline: float = math.inf) -> Status:
 def _described(
     spec: ServerSpec, port: int | None, urls: tuple[str, ...], *, answers: bool
 ) -> Description:
-    if port is None:
-        return Description({})
     return spec.behaviour.describe(port, urls, answers=answers)
 
 

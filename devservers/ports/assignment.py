@@ -57,15 +57,7 @@ def assign(
     StateUnusableError.
     """
     own = own or kinds.own_server(config, here)
-    choice = _asked_for(config, here, env) or _kept(config, here, own)
-    if choice is None:
-        with _locked(here) if claim else contextlib.nullcontext():
-            choice = _kept(config, here, own)  # another call may have chosen meanwhile
-            if choice is None:
-                choice = _chosen(config, here, own)
-                if claim:
-                    claims.write(config, here, choice.port)
-                    choice = _told_to_ignore(config, here, choice)
+    choice = _decide(config, here, own, env, claim=claim)
     return Assigned(
         choice.port,
         choice.method,
@@ -77,12 +69,40 @@ def assign(
     )
 
 
-def slot(config: Config, here: Worktree, *, claim: bool) -> int:
+def slot(config: Config, here: Worktree, *, claim: bool, own: OwnServer | None = None) -> int:
     """Return the place of the worktree `here` in the pool, which decides all its servers' ports.
 
     Whatever the environment asks for its app. Raises what `assign` raises.
     """
-    return config.pool.index(assign(config, here, env={}, claim=claim).port)
+    own = own or kinds.own_server(config, here)
+    return config.pool.index(port_of(config, here, own, env={}, claim=claim))
+
+
+def port_of(
+    config: Config,
+    here: Worktree,
+    own: OwnServer,
+    *,
+    env: Mapping[str, str] = os.environ,
+    claim: bool = True,
+) -> int:
+    """Return the port alone: who listens on one that is decided is not asked. See `assign`."""
+    return _decide(config, here, own, env, claim=claim).port
+
+
+def _decide(
+    config: Config, here: Worktree, own: OwnServer, env: Mapping[str, str], *, claim: bool
+) -> _Choice:
+    choice = _asked_for(config, here, env) or _kept(config, here, own)
+    if choice is None:
+        with _locked(here) if claim else contextlib.nullcontext():
+            choice = _kept(config, here, own)  # another call may have chosen meanwhile
+            if choice is None:
+                choice = _chosen(config, here, own)
+                if claim:
+                    claims.write(config, here, choice.port)
+                    choice = _told_to_ignore(config, here, choice)
+    return choice
 
 
 def asked_for(env: Mapping[str, str]) -> tuple[int, str] | None:

@@ -1,5 +1,6 @@
 """Overview: every server of every worktree of the repository, asked side by side."""
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -57,7 +58,12 @@ def overview(settings: Config, here: Worktree) -> Overview:
     commits = Question(lambda: worktree.commits(here))
     machine = Question(lambda: {kind.name: _status(kind, settings, here) for kind in used})
     listed = Question(lambda: _served_ports(settings, here))
-    found = threads.each(lambda tree: _look(own, tree, listening, deadline), trees, len(trees))
+
+    def look(tree: Worktree) -> _Look:
+        env = os.environ if tree.root == here.root else {}  # a PORT in it is the caller's own
+        return _look(own, tree, listening, deadline, env)
+
+    found = threads.each(look, trees, len(trees))
     heads, served = commits.answer(), listed.answer()
     rows = tuple(
         Row(
@@ -96,7 +102,11 @@ class _Look(NamedTuple):
 
 
 def _look(
-    own: Iterable[Kind], tree: Worktree, listening: Iterable[Socket], deadline: float
+    own: Iterable[Kind],
+    tree: Worktree,
+    listening: Iterable[Socket],
+    deadline: float,
+    env: Mapping[str, str],
 ) -> _Look:
     """Return what is true of a worktree's own servers; what fails is said as a warning."""
     try:
@@ -106,10 +116,11 @@ def _look(
         for kind in (by_name[one.name] for one in own if one.name in by_name):
             if kind.find_port:
                 its = kind.find_port(settings, tree, listening)
-                spec = kind.declare(settings, tree, Assignment(its or 0))
+                spec = kind.declare(settings, tree, Assignment(its or 0), env=env)
                 there = its is not None
             else:
-                spec = kinds.declared(kind, settings, tree)
+                assigned = kind.assign(settings, tree, claim=False, env=env)
+                spec = kind.declare(settings, tree, assigned, env=env)
                 there = spec.enabled
             now = status.status(spec, deadline) if there else _none(status.disabled(spec))
             servers[kind.name] = now

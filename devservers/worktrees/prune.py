@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from devservers import config as config_file
 from devservers import kinds, worktree
 from devservers.config import Config
-from devservers.errors import StateUnusableError, StopFailedError
+from devservers.errors import DevServerError, StateUnusableError, StopFailedError
 from devservers.kind import Assignment
 from devservers.lifecycle import state
 from devservers.ports import claims
@@ -55,7 +56,7 @@ def prune(config: Config, here: Worktree, *, dry_run: bool = False) -> Pruned:
     known = {victim for finding in ending for victim in finding.processes}
     ending += _listeners(config, here, known, warnings.append)
     known |= {victim for finding in ending for victim in finding.processes}
-    ending += _of_other_scope(config, here, known)
+    ending += _of_other_scope(here, known)
     known |= {victim for finding in ending for victim in finding.processes}
     removing = [*_lost_claims(config, here), *_stale_records(config, here, known)]
     if not dry_run:
@@ -150,13 +151,16 @@ def _remnants() -> Iterator[frozenset[str]]:
     return (kind.remnants for kind in kinds.every())
 
 
-def _of_other_scope(config: Config, here: Worktree, known: set[Identity]) -> Iterator[Finding]:
-    """Find what worktrees of this repository started before the scope was changed."""
-    trees = worktree.every(here)
-    roots = {str(tree.root) for tree in trees}
-    seen: set[str] = set()
-    for kind in kinds.every():
-        for spec in (kind.other_scope(config, tree) for tree in trees if kind.other_scope):
+def _of_other_scope(here: Worktree, known: set[Identity]) -> Iterator[Finding]:
+    """Find what worktrees of this repository started before the scope was changed.
+
+    Each may have a configuration of its own, and use what another one doesn't.
+    """
+    trees = [*_configured(here)]
+    roots = {str(tree.root) for tree, _ in trees}
+    for kind in (kind for kind in kinds.every() if kind.other_scope):
+        seen = {kind.declare(its, tree, Assignment(0)).marker for tree, its in trees}
+        for spec in (kind.other_scope(its, tree) for tree, its in trees if kind.other_scope):
             if spec.marker in seen:
                 continue
             seen.add(spec.marker)
@@ -170,6 +174,15 @@ def _of_other_scope(config: Config, here: Worktree, known: set[Identity]) -> Ite
                 why = f"{kind.name}.scope was changed since it was started"
                 if not known & set(members):
                     yield Finding("server", what, why, members)
+
+
+def _configured(here: Worktree) -> Iterator[tuple[Worktree, Config]]:
+    for tree in worktree.every(here):
+        try:
+            its = config_file.load(tree.root, tree.main)
+        except DevServerError:  # whoever starts a server there is told what is wrong
+            continue
+        yield tree, its
 
 
 def _lost(here: Worktree) -> Iterator[tuple[Path, Path]]:
