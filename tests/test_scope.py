@@ -65,6 +65,35 @@ def test_each_worktree_has_a_server_of_its_own_that_watches_its_app_only(place: 
     assert place.call("inngest.ensure", cwd=place.a)["action"] == "already-running"
 
 
+def test_a_port_that_the_caller_asks_for_is_watched_and_the_slot_stays(place: Scoped) -> None:
+    with claimed_ports() as beside:
+        asks = {"PORT": str(beside)}
+        done = place.call("inngest.ensure", cwd=place.a, env=asks)
+        assert done["watching"] == [beside]
+        assert done["port"] == place.own_ports[place.pool.index(int(place.claim(place.a)))]
+        up = place.call("dev.up", cwd=place.a, env=asks)
+        assert (up["inngest"]["action"], up["inngest"]["added"]) == ("already-running", [])
+        assert (up["app"]["port"], up["app"]["state"]) == (beside, "served")
+        status = place.call("inngest.status", cwd=place.a)  # the app's port is known by now
+        assert (status["servedBy"], status["missing"]) == (beside, [])
+        place.call("nextjs.stop", cwd=place.a)
+
+
+def test_without_a_slot_there_is_no_server_and_nobody_elses_is_touched(place: Scoped) -> None:
+    others = (place.main, place.a, place.b)
+    pids = [place.call("inngest.ensure", cwd=folder)["pid"] for folder in others]
+    late = place.tree("late")
+    for env in ({}, {"PORT": str(place.pool[0])}, {"PORT": str(place.port)}):
+        for words in (("inngest.ensure",), ("inngest.ensure", "--force"), ("inngest.restart",)):
+            error = place.refused(*words, cwd=late, env=env, code=18)
+            assert (error["code"], len(error["ports"])) == ("no-port", 3)
+        status = place.call("inngest.status", cwd=late, env=env, code=3)
+        assert (status["state"], status["port"], status["pid"]) == ("stopped", None, None)
+        assert place.call("inngest.stop", "--force", cwd=late, env=env)["action"] == "not-running"
+    assert "no slot" in place.refused("inngest.sync", cwd=late, code=19)["message"]
+    assert [place.call("inngest.status", cwd=folder)["pid"] for folder in others] == pids
+
+
 def test_a_stop_or_a_restart_of_one_leaves_the_others(place: Scoped) -> None:
     first = place.call("inngest.ensure", cwd=place.a)
     second = place.call("inngest.ensure", cwd=place.b)
