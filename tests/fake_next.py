@@ -11,6 +11,7 @@ beside=PORT     answer there, too, and two seconds earlier than on its own
 exit=N          end at once with that status; `say=TEXT` comes first
 say=TEXT        print a line
 app=ID          serve an Inngest app with that id at /api/inngest
+sdk=VERSION     of its SDK, 4.24.0 unless given
 dump=FILE       write cwd and environment there as JSON
 """
 
@@ -140,6 +141,10 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404, {})
 
+    @property
+    def sdk(self) -> str:
+        return self.behaviours.get("sdk", "4.24.0")
+
     def do_PUT(self) -> None:
         if "app" not in self.behaviours:
             self.answer(404, {})
@@ -149,21 +154,24 @@ class Handler(BaseHTTPRequestHandler):
         step = {"id": "step", "runtime": runtime, "retries": {"attempts": 1}}
         function = {"id": f"{app}-hello", "name": "hello", "triggers": [{"event": "demo/hello"}]}
         body = {
-            "url": url, "appName": app, "sdk": "js:v4.24.0", "v": "0.1", "deployType": "ping",
+            "url": url, "appName": app, "sdk": f"js:v{self.sdk}", "v": "0.1", "deployType": "ping",
             "functions": [{**function, "steps": {"step": step}}],
         }  # fmt: skip
         inngest = HTTPConnection(os.environ["INNGEST_DEV"].removeprefix("http://"), timeout=9)
         with contextlib.closing(inngest):
             kind = {"Content-Type": "application/json"}
             inngest.request("POST", "/fn/register", json.dumps(body), kind)
-            modified = json.loads(inngest.getresponse().read())["modified"]
-        self.answer(200, {"message": "Successfully registered", "modified": modified})
+            said = json.loads(inngest.getresponse().read())
+        message = said.get("error", "Successfully registered")
+        self.answer(
+            said.get("status", 200), {"message": message, "modified": said.get("modified", False)}
+        )
 
     def answer(self, status: int, data: dict[str, object]) -> None:
         body = json.dumps(data).encode()
         self.send_response(status)
         if self.path == "/api/inngest" and "app" in self.behaviours:
-            self.send_header("x-inngest-sdk", "inngest-js:v4.24.0")
+            self.send_header("x-inngest-sdk", f"inngest-js:v{self.sdk}")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -17,7 +17,7 @@ from devservers import worktree
 from devservers.lifecycle import state
 from devservers.worktrees import prune
 from next_support import FAKE_NEXT, NextWorld, next_world
-from support import INV, accepts, is_alive, make_repository, until
+from support import INV, accepts, is_alive, make_repository, quickly, until
 
 
 @pytest.fixture
@@ -59,6 +59,13 @@ def test_up_says_why_an_app_is_not_registered(place: NextWorld) -> None:
     assert done.code == 0
     assert "no-route" in done.err
     assert "inngest.path" in done.err
+
+
+def test_up_says_at_once_that_the_server_refuses_the_apps_sdk(place: NextWorld) -> None:
+    place.be("lock", "app=flowt", "sdk=3.52.7")
+    found = quickly(12, lambda: place.call("dev.up", cwd=place.a))  # it would wait thirty
+    assert (found["app"]["state"], found["app"]["appId"]) == ("failing", "flowt")
+    assert "refuses its SDK, inngest-js 3.52.7: versions 3.22.0 to 3.53.1" in found["app"]["error"]
 
 
 def test_up_without_inngest_starts_nextjs_alone(place: NextWorld) -> None:

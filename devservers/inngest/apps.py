@@ -23,6 +23,7 @@ from devservers.spec import port_of, ports_of
 from devservers.worktree import Worktree
 
 SYNC_TIMEOUT = 30.0  # seconds
+ELSEWHERE = "it registers elsewhere"
 
 
 class App(NamedTuple):
@@ -40,6 +41,12 @@ class App(NamedTuple):
     branch: str | None
     pid: int | None
     error: str | None
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it will never be served as it was started."""
+        final = (inngest_endpoint.REFUSED, ELSEWHERE)
+        return self.state == "failing" and (self.error or "").startswith(final)
 
     def data(self) -> dict[str, object]:
         """Return it ready for JSON, under the names that docs/reference.md has."""
@@ -202,7 +209,7 @@ def _elsewhere(url: str, ours: str, holder: PortHolder | None) -> NotSyncedError
     """Return the error for an app that says it has registered, and isn't listed."""
     (found,) = inngest_endpoint.probe_all([url])
     lead = environment.astray(holder.pid if holder else None, ours, found.sdk)
-    why = f"it registers elsewhere, {lead.said}" if lead else "its SDK points to another Inngest"
+    why = f"{ELSEWHERE}, {lead.said}" if lead else "its SDK points to another Inngest"
     start = environment.remedy(lead, ours) if lead else f"INNGEST_DEV={ours}"
     code = "" if lead else " If that doesn't help, its code has a `baseUrl`."
     return NotSyncedError(
@@ -264,4 +271,4 @@ def _astray(scene: Scene, port: int, endpoint: Endpoint) -> str | None:
     if lead is None:
         return None
     start = environment.remedy(lead, scene.server)
-    return f"it registers elsewhere: {lead.said}; start it with {start}"
+    return f"{ELSEWHERE}: {lead.said}; start it with {start}"

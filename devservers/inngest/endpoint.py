@@ -21,6 +21,7 @@ REGISTER_TIMEOUT = 30.0  # seconds; the first request to a route makes Next.js c
 # it on (pkg/deploy/deploy.go of inngest/inngest, since 1.19.1).
 DENIALS = ("sdk_version_denied", "App sync was blocked")
 DENIED = "versions 3.22.0 to 3.53.1"
+REFUSED = "the Inngest server refuses its SDK"
 UPDATE = "Update the inngest package of that app to 3.54.0 or later, and start the app again."
 
 
@@ -90,7 +91,7 @@ def denial(said: str | None, sdk: str | None) -> str | None:
     if said is None or not any(words in said for words in DENIALS):
         return None
     which = sdk.replace(":v", " ") if sdk else "inngest"
-    return f"the Inngest server refuses its SDK, {which}: {DENIED} have a known vulnerability"
+    return f"{REFUSED}, {which}: {DENIED} have a known vulnerability"
 
 
 def sdk_of(answer: localhost_http.Answer) -> str | None:

@@ -92,7 +92,7 @@ def _await_app(config: Config, it: Target, port: int, notify: Notify | None) -> 
             since.append(time.monotonic())
         found.append(app)
         patience = SETTLED.get(app.state, APP_TIMEOUT)
-        done = app.state == "served" or time.monotonic() - since[-1] >= patience
+        done = app.state == "served" or app.is_hopeless or time.monotonic() - since[-1] >= patience
         return app if done else None
 
     def what() -> str:
