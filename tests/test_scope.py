@@ -1,5 +1,6 @@
 """inngest.scope "worktree": a server for each worktree, and nobody's events in another's code."""
 
+import itertools
 import json
 import os
 import sys
@@ -92,6 +93,16 @@ def test_without_a_slot_there_is_no_server_and_nobody_elses_is_touched(place: Sc
         assert place.call("inngest.stop", "--force", cwd=late, env=env)["action"] == "not-running"
     assert "no slot" in place.refused("inngest.sync", cwd=late, code=19)["message"]
     assert [place.call("inngest.status", cwd=folder)["pid"] for folder in others] == pids
+
+
+def test_the_bundled_imitation_can_be_each_ones_own(place: Scoped) -> None:
+    done = [place.call("inngest.ensure", "--stand-in", cwd=one) for one in (place.a, place.b)]
+    assert [one["standIn"] for one in done] == [True, True]
+    words = [word for one in done for word in one["command"]]
+    further = [int(port) for flag, port in itertools.pairwise(words) if "-port" in flag]
+    assert len(set(further)) == len(further) == 8
+    for one in done:
+        assert accepts(int(one["command"][one["command"].index("--connect-gateway-port") + 1]))
 
 
 def test_a_stop_or_a_restart_of_one_leaves_the_others(place: Scoped) -> None:

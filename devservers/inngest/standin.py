@@ -88,7 +88,8 @@ class Parser(ArgumentParser):
         add("--no-poll", action="store_true", help="poll only the apps that have an error")
         add("--no-discovery", action="store_true", help="nothing: it never discovers apps")
         add("--persist", action="store_true", help="create an empty .inngest/main.db")
-        for flag in ("--tick", "--retry-interval", "--queue-workers", "--log-level", "--config"):
+        unused = ("--tick", "--retry-interval", "--queue-workers", "--log-level", "--config")
+        for flag in (*unused, "--connect-gateway-grpc-port", "--connect-executor-grpc-port"):
             add(flag, help="taken as by the original; without effect")
         for flag in ("--json", "--verbose"):
             add(flag, action="store_true", help="taken as by the original; without effect")
