@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from next_support import NextWorld, next_world
@@ -64,6 +65,27 @@ def test_a_repair_serves_whom_the_server_served_before(world: World) -> None:
     assert (done["servedBefore"], done["servedBy"]) == (first, first)
     assert served(world) == [first]
     assert world.ok("status", cwd=world.b)["missing"] == []
+
+
+def test_a_server_that_answers_slowly_serves_whom_it_served_before(world: World) -> None:
+    world.leaves_server = True
+    world.behave("ponders=0.8", args=FAST)
+    first, second = apps_up(world)
+    world.ok("ensure", cwd=world.a)
+    for port in (second, first):
+        poll(port)
+        done = world.ok("restart", cwd=world.main)
+        assert (done["servedBefore"], done["servedBy"], done["warnings"]) == (port, port, [])
+
+
+def test_whoever_is_served_by_a_server_that_does_not_say_so_is_warned_of(world: World) -> None:
+    world.leaves_server = True
+    apps_up(world)
+    server = psutil.Process(world.ok("ensure", cwd=world.a)["pid"])
+    server.suspend()
+    done = world.ok("restart", cwd=world.main)
+    assert done["action"] == "restarted"
+    assert "did not say whom it served before" in " ".join(done["warnings"])
 
 
 def test_a_served_app_that_has_gone_meanwhile_is_named_with_the_reason(world: World) -> None:

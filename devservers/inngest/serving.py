@@ -15,7 +15,7 @@ from devservers import listeners, worktree
 from devservers.config import Config
 from devservers.errors import DevServerError, NotSyncedError
 from devservers.inngest import apps, endpoint, pin, proof, settings
-from devservers.inngest.api import Api, ServedApp
+from devservers.inngest.api import SURE_TIMEOUT, Api, ServedApp
 from devservers.inngest.apps import Scene, Synced
 from devservers.inngest.target import Target
 from devservers.lifecycle.locked import LOCK_TIMEOUT, locked
@@ -26,6 +26,10 @@ from devservers.worktree import Worktree
 ROUND_TIMEOUT = 30.0  # seconds; each app is asked in turn, and the first request compiles its route
 PROBE_AFTER = 1.0  # seconds that an app may take before it is asked whether it answers at all
 NOT_ASKED = (None, "unreachable")  # what the server says of a URL until it has asked there
+UNSAID = (
+    "The server did not say whom it served before: another may be served now. `inv inngest.sync` "
+    "in a worktree makes its app the served one."
+)
 
 
 class Custody(NamedTuple):
@@ -36,6 +40,8 @@ class Custody(NamedTuple):
     it: Target
     before: tuple[ServedApp, ...]
     pinned: Path | None
+    said: bool = True
+    """The server has answered whom it serves."""
 
     def after_start(self, port: int, deadline: float) -> Restored:
         """Put them back on the server on `port`, which was started or told of more apps just now.
@@ -43,7 +49,7 @@ class Custody(NamedTuple):
         Each app that listens has been asked once by then, or is known not to answer.
         """
         if not self.before and self.pinned is None:
-            return Restored()
+            return Restored(warnings=() if self.said else (UNSAID,))
         api = self._api(port)
         warnings: list[str] = []
         until = min(deadline, time.monotonic() + ROUND_TIMEOUT)
@@ -62,7 +68,7 @@ class Custody(NamedTuple):
         It is asked to register at once, since the server would ask it a little later.
         """
         path = settings.of(self.config).path
-        api = self.it.api
+        api = self._api(self.it.port or 0)
         was = self._port_of_ours(self.before)
         keeper = next(iter(_pinned_url(self.config, self.it, self.pinned)), None)
         if keeper is None:
@@ -79,7 +85,7 @@ class Custody(NamedTuple):
         return Restored(warnings=(not_served(keeper, self.pinned),))
 
     def _api(self, port: int) -> Api:
-        return self.it.api._replace(port=port)
+        return _sure(self.it, port)
 
     def _port_of_ours(self, served: tuple[ServedApp, ...]) -> int | None:
         """Return the served port of this repository; of the pool, where nobody listens any more."""
@@ -100,13 +106,15 @@ class Custody(NamedTuple):
 
 def remember(config: Config, here: Worktree, it: Target, port: int | None) -> Restore:
     """Note whom the server on `port` serves (None: no server); return what has it so again."""
-    before = proof.served(it.api._replace(port=port)) if port else ()
-    return Custody(config, here, it, before, _pinned(it, here)).after_start
+    rows = _sure(it, port).apps() if port else ()
+    before = tuple(row for row in rows or () if row.served)
+    return Custody(config, here, it, before, _pinned(it, here), rows is not None).after_start
 
 
 def remember_app(config: Config, here: Worktree, it: Target) -> Restore:
     """Note whom the server serves before this worktree's app is started; as `remember`."""
-    before = proof.served(it.api) if settings.of(config).enabled and it.shared else ()
+    asks = settings.of(config).enabled and it.shared
+    before = proof.served(_sure(it, it.port or 0)) if asks else ()
     if not before:  # nobody's place can be taken
         return lambda _port, _deadline: Restored()
     return Custody(config, here, it, before, _pinned(it, here)).after_app
@@ -149,7 +157,7 @@ def give_to_pinned(config: Config, here: Worktree, it: Target, deadline: float) 
     url = next(iter(_pinned_url(config, it, pinned)), None)
     if pinned in (None, here.root) or url is None or not sockets.is_open(port_of(url)):
         return None
-    problems = _make_all_served(it.api, [url], deadline)
+    problems = _make_all_served(_sure(it, it.port or 0), [url], deadline)
     return " ".join(problems) or not_served(url, pinned)
 
 
@@ -200,6 +208,11 @@ def _make_all_served(api: Api, urls: list[str], deadline: float) -> list[str]:
             except NotSyncedError as error:
                 problems.append(error.message)
     return problems
+
+
+def _sure(it: Target, port: int) -> Api:
+    """Return the interface of the server on `port`, which is given its time to answer."""
+    return it.api._replace(port=port, timeout=SURE_TIMEOUT)
 
 
 def _pinned(it: Target, here: Worktree) -> Path | None:
