@@ -105,6 +105,19 @@ def test_the_bundled_imitation_can_be_each_ones_own(place: Scoped) -> None:
         assert accepts(int(one["command"][one["command"].index("--connect-gateway-port") + 1]))
 
 
+def test_nobody_takes_over_a_server_whose_worktree_has_lost_its_slot(place: Scoped) -> None:
+    own = place.call("inngest.ensure", cwd=place.a)
+    slot = place.claim(place.a)
+    (place.a / ".dev-port").unlink()
+    (place.b / ".dev-port").write_text(slot)
+    error = place.refused("inngest.ensure", cwd=place.b, code=12)
+    assert error["holders"][0]["pid"] == own["pid"]
+    place.call("inngest.stop", cwd=place.b)
+    assert place.call("inngest.status", cwd=place.a)["pid"] == own["pid"]
+    place.call("inngest.stop", cwd=place.a)
+    assert place.call("inngest.ensure", cwd=place.b)["port"] == own["port"]
+
+
 def test_a_stop_or_a_restart_of_one_leaves_the_others(place: Scoped) -> None:
     first = place.call("inngest.ensure", cwd=place.a)
     second = place.call("inngest.ensure", cwd=place.b)

@@ -16,18 +16,21 @@ from devservers.inngest.target import STAND_IN, Target
 from devservers.kind import Assignment, Exports
 from devservers.lifecycle import state
 from devservers.spec import (
+    MARKER,
     Behaviour,
     Brought,
     Description,
     Files,
     Http,
+    Recognised,
     Restore,
     ServerSpec,
     Words,
     ports_of,
     url_of,
 )
-from devservers.system import process
+from devservers.system import process, process_info
+from devservers.system.identity import Socket
 from devservers.worktree import Worktree
 
 DEFAULT_PORT = 8288  # where an app looks that was told nothing
@@ -118,13 +121,21 @@ def _behaviour(config: Config, here: Worktree, it: Target, *, stand_in: bool) ->
         urls=it.urls,
         stand_in=stand_in,
         moves=True,
-        recognise=inngest_api.recognise,
+        recognise=inngest_api.recognise if it.shared else partial(_recognise, it),
         reconcile=drift.Reconciler(it.urls, it.host or "", remember).reconcile,
         remember=remember,
         facts=lambda: {**_scope_facts(here, it), "servedBefore": None, "servedBy": None},
         describe=describe,
         differences=partial(drift.differing_arguments, arguments(settings.of(config), it)),
     )
+
+
+def _recognise(it: Target, socket: Socket) -> Recognised | None:
+    """Return what a server tells that the worktree may take over: none that is another's own."""
+    mark = process_info.variable(socket.pid, MARKER) if socket.pid else None
+    if mark and mark.startswith("inngest:") and mark != f"inngest:{it.pid_file}":
+        return None
+    return inngest_api.recognise(socket)
 
 
 def left_over(config: Config, here: Worktree, it: Target) -> Iterator[str]:
