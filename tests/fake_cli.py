@@ -25,6 +25,8 @@ fork-on-term    on SIGTERM start another process before ending
 dump=FILE       write cwd, argv, session and open descriptors there as JSON
 opens=FOLDER    on GET /open-in-editor open a program that leaves tree and session, and there notes
                 signals
+old             be a CLI before 1.5.0: it knows no flag for any of the connect ports
+old=1.12        be a CLI before 1.13.0: it knows none for those of gRPC
 name=NAME       say in the log under which name it was started, and with which words
 """
 
@@ -42,6 +44,10 @@ STAND_IN = os.path.join(os.path.dirname(TESTS), "devservers", "inngest")
 
 
 def main(words: list[str]) -> None:
+    if words[-1:] == ["version"]:
+        old = [word.partition("=")[2] or "1.4" for word in words if word.startswith("old")]
+        sys.stdout.write(f"{old[0]}.0\n" if old else "1.45.1-fake\n")
+        raise SystemExit
     split = words.index("dev") if "dev" in words else len(words)
     behaviours = dict(word.partition("=")[::2] for word in words[:split])
     rest = words[split:]
@@ -165,7 +171,7 @@ def ignore_signals(behaviours: dict[str, str]) -> None:
 
 
 def serve(behaviours: dict[str, str], rest: list[str]) -> None:
-    port = rest.index("--port") + 1
+    port = rest.index("--port") + 1 if "--port" in rest else 0
     ignore_signals(behaviours)
     if "mute" in behaviours:
         import socket
@@ -175,6 +181,7 @@ def serve(behaviours: dict[str, str], rest: list[str]) -> None:
         while True:
             held.append(listener.accept())
     stand_in = load_stand_in()
+    forget_flags(stand_in, behaviours)
     if "deaf" in behaviours:
         stand_in.signal.signal = lambda *_: None
     if "fork-on-term" in behaviours:
@@ -202,6 +209,14 @@ def load_stand_in():  # noqa: ANN201
 
     del sys.path[0]
     return standin
+
+
+def forget_flags(stand_in, behaviours: dict[str, str]) -> None:  # noqa: ANN001
+    if "old" in behaviours:
+        del stand_in.FLAGS["connect-gateway-grpc-port"]
+        del stand_in.FLAGS["connect-executor-grpc-port"]
+        if not behaviours["old"]:
+            del stand_in.FLAGS["connect-gateway-port"]
 
 
 def answers_late(stand_in, seconds: float) -> None:  # noqa: ANN001

@@ -441,7 +441,7 @@ def variables() -> set[str]:
     found = {MARKER, procfs.SESSION}
     found.add("PYTHONDONTWRITEBYTECODE")  # Python's own, and the hook's
     for file in SOURCES:
-        if file.name == "standin.py":  # the imitation reads none of its own
+        if file.name == "standin.py":  # it reads what the original reads
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             found |= set(_asked_for(node))

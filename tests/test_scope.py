@@ -261,3 +261,9 @@ def test_doctor_names_the_ports_of_this_worktrees_server(place: Scoped) -> None:
     claimed = place.pool.index(place.call("ports.assign", cwd=place.a)["port"])
     assert f"port-{place.own_ports[claimed]}" in names
     assert sum(name.startswith("port-") for name in names) == 4
+
+
+def test_a_cli_that_does_not_know_further_ports_is_not_told_of_them(place: Scoped) -> None:
+    place.behave("old")
+    command = place.call("inngest.ensure", cwd=place.a)["command"]
+    assert not [word for word in command if word.startswith("--connect")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from signal import SIGINT, SIGTERM
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import requests
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     Fakes = Callable[..., "FakeApp"]
 
 STANDIN = Path(__file__).parents[1] / "devservers" / "inngest" / "standin.py"
+FAKE = Path(__file__).with_name("fake_cli.py")
 DEADLINE = 10.0  # seconds; what is awaited takes tens of milliseconds on an idle machine
 APPS = "{apps{id externalID name url connected error functionCount}}"
 
@@ -52,6 +55,13 @@ def until(condition: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.01)
     return answer
+
+
+def plain_env(home: Path, more: dict[str, str] | None = None) -> dict[str, str]:
+    """Return an environment in which nothing configures a server but `more`."""
+    own = ("INNGEST_", "PORT", "DEBUG", "LOG_LEVEL")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return {**env, "HOME": str(home), **(more or {})}
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -112,6 +122,21 @@ class StandIn:
     def served(self) -> list[str]:
         return [row["url"] for row in self.apps() if row["connected"]]
 
+    def start_opts(self) -> dict[str, Any]:
+        options: dict[str, Any] = self.request("GET", "/dev").json()["startOpts"]
+        return options
+
+    def moves(self) -> list[tuple[str, int, int]]:
+        lines = [line for line in self.lines() if line["msg"] == "Port conflict, using new port"]
+        return [(line["name"], line["from"], line["to"]) for line in lines]
+
+    def configs(self) -> list[str]:
+        return [line["file"] for line in self.lines() if line["msg"] == "using config"]
+
+    def ports(self) -> set[int]:
+        listening = psutil.Process(self.process.pid).net_connections("tcp")
+        return {one.laddr.port for one in listening if one.status == psutil.CONN_LISTEN}
+
     def add(self, url: str) -> dict[str, Any]:
         return self.gql(f'mutation{{createApp(input:{{url:"{url}"}}){{id url}}}}')
 
@@ -121,25 +146,28 @@ def starting(folder: Path) -> Iterator[Callable[..., StandIn]]:
     """Start stand-ins, and end them whatever happens."""
     running: list[StandIn] = []
 
-    def run(
+    def run(  # noqa: PLR0913 - what a user can vary
         *words: str,
         port: int | None = None,
         serves_on: int | None = None,
         answers_on: str = StandIn.address,
         program: tuple[str, ...] = (str(STANDIN),),
         env: dict[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> StandIn:
+        configured = "INNGEST_PORT" in (env or {})
         port = free_ports() if port is None else port
         log = folder / f"standin-{len(running)}.log"
-        argv = [sys.executable, "-I", "-S", *program, "dev", "--port", str(port), *words]
+        argv = [sys.executable, "-I", "-S", *program, "dev", *words]
+        argv += [] if configured else ["--port", str(port)]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd=folder,
-                env={**os.environ, **(env or {})},
+                cwd=cwd or folder,
+                env=plain_env(folder / "home", env),
             )
         standin = StandIn(process, log, serves_on or port)
         standin.address = answers_on
@@ -316,12 +344,7 @@ def test_a_taken_port_is_no_error_and_it_moves_past_its_own_next_one(
 def test_a_second_one_moves_both_of_its_ports(start: Start) -> None:
     port = free_ports()
     start(port=port)
-    moves = [
-        (line["name"], line["from"], line["to"])
-        for line in start(port=port, serves_on=port + 2).lines()
-        if line["msg"].startswith("Port conflict")
-    ]
-    assert moves == [
+    assert start(port=port, serves_on=port + 2).moves() == [
         ("dev server api", port, port + 2),
         ("connect gateway", port + 1, port + 3),
     ]
@@ -393,26 +416,368 @@ def test_persist_writes_into_the_working_directory(start: Start, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "status", "output"),
     [
-        (["dev", "--nonsense=1"], 1, "Error: unknown flag: --nonsense"),
-        (["dev", "--port", "99999"], 1, "Error: invalid port 99999"),
-        *((["dev", "-u", url], 1, f"Error: invalid --sdk-url: '{url}'") for url in ELSEWHERE),
+        (["dev", "--nonsense=1"], 1, "flag provided but not defined: -nonsense\n"),
+        (["dev", "--port"], 1, "Incorrect Usage: "),
+        (["dev", "--port", "x"], 1, "Incorrect Usage: "),
+        (["dev", "--port", "99999"], 1, "dev server api: invalid port 99999\n"),
+        *((["dev", "-u", url], 1, f"invalid --sdk-url: '{url}'") for url in ELSEWHERE),
         (["--version"], 0, "inngest version 1.45.1-standin"),
-        (["--help"], 0, "--sdk-url"),
     ],
 )
 def test_the_command_line_answers_as_the_originals(
-    words: list[str], status: int, output: str
+    tmp_path: Path, words: list[str], status: int, output: str
 ) -> None:
-    argv = [sys.executable, "-I", "-S", str(STANDIN), *words]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    done = ended(tmp_path, *words)
     assert done.returncode == status
     assert output in done.stdout + done.stderr
+
+
+def ended(
+    home: Path, *words: str, program: tuple[str, ...] = (str(STANDIN),), **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run what ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-I", "-S", *program, *words],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+        cwd=home,
+        env=plain_env(home, more),
+    )
+
+
+CONNECT = ["connect-gateway-port", "connect-gateway-grpc-port", "connect-executor-grpc-port"]
+
+
+def test_help_names_every_flag(tmp_path: Path) -> None:
+    done = ended(tmp_path, "dev", "--help")
+    assert done.returncode == 0
+    named = set(re.findall(r"^ +--([\w-]+)", done.stdout, re.MULTILINE))
+    assert {*CONNECT, "sdk-url", "no-discovery", "no-poll", "config", "host", "port"} <= named
+    for default in ("8288", "8289", "50052", "50053"):
+        assert default in done.stdout
+
+
+def test_an_unknown_flag_is_told_twice_with_all_flags_in_between(tmp_path: Path) -> None:
+    done = ended(tmp_path, "dev", "--port", "1", "--nonsense", "2", "--other")
+    mistake = "flag provided but not defined: -nonsense\n"
+    assert done.stderr == f"Incorrect Usage: {mistake}\n"
+    assert done.stdout.endswith(f"\n{mistake}")
+    assert "--no-discovery" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "unknown"), [("old", CONNECT), ("old=1.12", CONNECT[1:]), ("name=new", [])]
+)
+def test_an_old_cli_knows_no_flag_for_the_ports_of_connect(
+    tmp_path: Path, version: str, unknown: list[str]
+) -> None:
+    program = (str(FAKE), version)
+    usage = ended(tmp_path, "dev", "--help", program=program)
+    assert usage.returncode == 0
+    assert [flag for flag in CONNECT if f"--{flag} " not in usage.stdout] == unknown
+    for flag in unknown:
+        done = ended(tmp_path, "dev", "--port", "0", f"--{flag}", "1", program=program)
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (
+            1,
+            f"flag provided but not defined: -{flag}",
+        )
+
+
+@pytest.mark.parametrize("version", ["old", "old=1.12"])
+def test_an_old_cli_serves(start: Start, version: str) -> None:
+    standin = start(program=(str(FAKE), version), env={"INNGEST_CONNECT_GATEWAY_GRPC_PORT": "1"})
+    assert standin.ports() == {standin.port, standin.port + 1}
 
 
 def test_it_takes_the_flags_in_each_of_their_forms(start: Start) -> None:
     urls = [f"http://localhost:1/{name}" for name in "abc"]
     standin = start("-u", urls[0], f"--sdk-url={urls[1]}", "--sdk-url", urls[2])
     assert [row["url"] for row in standin.apps()] == urls
+
+
+# Configuration
+
+
+def write(file: Path, **settings: object) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({name.replace("_", "-"): it for name, it in settings.items()}))
+    return file
+
+
+URLS = [f"http://localhost:1/{name}" for name in "abc"]
+
+
+def test_a_flag_wins_over_a_variable_and_that_over_a_file(start: Start, tmp_path: Path) -> None:
+    write(tmp_path / "inngest.json", sdk_url=URLS[:1], no_poll=True, poll_interval=9)
+    by_file = start().start_opts()
+    assert (by_file["urls"], by_file["poll"], by_file["poll_interval"]) == (URLS[:1], False, 9)
+    env = {"INNGEST_SDK_URL": ",".join(URLS[1:]), "INNGEST_POLL_INTERVAL": "8"}
+    by_both = start(env=env).start_opts()
+    assert (by_both["urls"], by_both["poll"], by_both["poll_interval"]) == (URLS[1:], False, 8)
+    standin = start("--poll-interval", "7", "-u", URLS[2], env=env)
+    by_all = standin.start_opts()
+    assert (by_all["urls"], by_all["poll"], by_all["poll_interval"]) == (URLS[2:], False, 7)
+    assert [row["url"] for row in standin.apps()] == URLS[2:]
+    assert standin.configs() == [str(tmp_path / "inngest.json")]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "option", "effect"),
+    [
+        ("INNGEST_SDK_URL", URLS[0], "urls", URLS[:1]),
+        ("INNGEST_NO_DISCOVERY", "true", "autodiscover", False),
+        ("INNGEST_NO_DISCOVERY", "0", "autodiscover", True),
+        ("INNGEST_NO_POLL", "1", "poll", False),
+        ("INNGEST_POLL_INTERVAL", "60", "poll_interval", 60),
+        ("INNGEST_POLL_INTERVAL", "", "poll_interval", 5),
+        ("INNGEST_PERSIST", "T", "persist", True),
+        ("INNGEST_DEBUG_API_PORT", "nonsense", "debugAPIPort", 0),
+    ],
+)
+def test_a_variable_reconfigures_it(
+    start: Start, variable: str, value: str, option: str, effect: object
+) -> None:
+    assert start(env={variable: value}).start_opts()[option] == effect
+
+
+def test_a_variable_that_is_empty_is_set_all_the_same(start: Start, tmp_path: Path) -> None:
+    write(tmp_path / "inngest.json", no_discovery=True)
+    assert start().start_opts()["autodiscover"] is False
+    assert start(env={"INNGEST_NO_DISCOVERY": ""}).start_opts()["autodiscover"] is True
+
+
+def test_a_variable_says_where_it_listens_and_a_flag_overrules_it(start: Start) -> None:
+    port = free_ports()
+    env = {"INNGEST_HOST": "127.0.0.2", "INNGEST_PORT": str(port)}
+    env["INNGEST_CONNECT_GATEWAY_PORT"] = str(port + 3)
+    standin = start(port=port, env=env, answers_on="127.0.0.2")
+    assert standin.ports() == {port, port + 3}
+    assert standin.start_opts()["connectGatewayPort"] == port + 3
+    assert not listens("127.0.0.1", port)
+    del env["INNGEST_PORT"]
+    words = ("--host", "127.0.0.1", "--connect-gateway-port", str(port + 1))
+    standin.process.terminate()
+    standin.process.wait()
+    assert start(*words, port=port, env=env).ports() == {port, port + 1}
+
+
+@pytest.mark.parametrize("name", ["inngest.json", "inngest.yaml", "inngest.yml"])
+@pytest.mark.parametrize("place", ["tree/a/b", "tree/a", "tree", ".", "home/.config/inngest"])
+def test_it_reads_a_file_of_a_folder_above_or_at_home(
+    start: Start, tmp_path: Path, place: str, name: str
+) -> None:
+    (here := tmp_path / "tree" / "a" / "b").mkdir(parents=True)
+    file = write(tmp_path / place / name, sdk_url=URLS)
+    standin = start(cwd=here)
+    assert standin.configs() == [str(file)]
+    assert standin.start_opts()["urls"] == URLS
+
+
+def test_the_nearest_file_is_read_and_no_other(start: Start, tmp_path: Path) -> None:
+    (here := tmp_path / "a" / "b").mkdir(parents=True)
+    write(tmp_path / "home" / ".config" / "inngest" / "inngest.json", sdk_url=URLS[:1])
+    write(tmp_path / "inngest.json", sdk_url=URLS[:1], no_poll=True)
+    write(tmp_path / "a" / "inngest.yaml", sdk_url=URLS[:1])
+    write(tmp_path / "a" / "inngest.json", sdk_url=URLS[1:])
+    standin = start(cwd=here)
+    assert standin.configs() == [str(tmp_path / "a" / "inngest.json")]
+    assert standin.start_opts()["urls"] == URLS[1:]
+    assert standin.start_opts()["poll"] is True
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", ""])
+def test_a_file_that_makes_no_sense_is_passed_over_for_one_further_up(
+    start: Start, tmp_path: Path, broken: str
+) -> None:
+    write(tmp_path / "inngest.json", sdk_url=URLS)
+    file = write(tmp_path / "a" / "inngest.json")
+    file.write_text(broken)
+    standin = start(cwd=file.parent)
+    assert standin.start_opts()["urls"] == URLS
+    (warning,) = (line for line in standin.lines() if line["level"] == "WARN")
+    assert (warning["msg"], warning["file"]) == ("error reading config file", str(file))
+
+
+def test_real_yaml_is_found_and_not_read(start: Start, tmp_path: Path) -> None:
+    (file := tmp_path / "inngest.yaml").write_text("sdk-url:\n  - http://localhost:1/a\n")
+    standin = start()
+    assert standin.configs() == [str(file)]
+    assert standin.start_opts()["urls"] == []
+    assert any("reads no YAML" in line["msg"] for line in standin.lines())
+
+
+def test_a_url_that_is_not_in_a_list_is_none(start: Start, tmp_path: Path) -> None:
+    write(tmp_path / "inngest.json", sdk_url=URLS[0])
+    assert start().start_opts()["urls"] == []
+
+
+@pytest.mark.parametrize("how", ["--config", "INNGEST_CONFIG"])
+@pytest.mark.parametrize("name", ["empty.json", "empty.yaml", os.devnull])
+def test_a_file_that_is_named_is_the_only_one_even_if_it_is_empty(
+    start: Start, tmp_path: Path, how: str, name: str
+) -> None:
+    write(tmp_path / "inngest.json", sdk_url=URLS)
+    file = tmp_path / name
+    if name != os.devnull:
+        write(file)
+    named = {how: str(file)}
+    standin = start(*(f"{how}={file}" for how in named if how.startswith("-")), env=named)
+    assert standin.configs() == [str(file)]
+    assert standin.start_opts()["urls"] == []
+    assert not [line for line in standin.lines() if line["level"] == "WARN"]
+
+
+def test_an_empty_name_of_a_file_is_none(start: Start, tmp_path: Path) -> None:
+    file = write(tmp_path / "inngest.json", sdk_url=URLS)
+    standin = start("--config", "", env={"INNGEST_CONFIG": ""})
+    assert standin.configs() == [str(file)]
+
+
+@pytest.mark.parametrize("text", [None, "{", "[1]", ""])
+def test_it_does_not_start_where_the_named_file_cannot_be_read(
+    tmp_path: Path, text: str | None
+) -> None:
+    file = tmp_path / "named.json"
+    if text is not None:
+        file.write_text(text)
+    done = ended(tmp_path, "dev", "--port", "0", "--config", str(file))
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"error reading config file {file}: ")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("INNGEST_TICK", "often"),
+        ("INNGEST_CONNECT_GATEWAY_PORT", "8289.5"),
+        ("INNGEST_NO_POLL", "yes"),
+        ("INNGEST_PROD", "yes"),  # for other commands
+        ("INNGEST_API_PORT", "x"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_ends_the_start(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    done = ended(tmp_path, "dev", "--port", "0", **{variable: value})
+    assert done.returncode == 1
+    assert done.stdout.startswith("error unmarshaling config: ")
+
+
+def test_it_starts_in_a_folder_that_was_removed_and_without_a_home(start: Start) -> None:
+    code = "import os, runpy; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); "
+    code += f"del os.environ['HOME']; runpy.run_path({str(STANDIN)!r}, run_name='__main__')"
+    assert start(program=("-c", code)).configs() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "logged"),
+    [
+        ((), {}, True),
+        (("--log-level", "warn"), {}, False),
+        (("--log-level", "info"), {"LOG_LEVEL": "error"}, False),
+        (("--log-level", "error"), {"LOG_LEVEL": "DEBUG"}, True),
+        ((), {"LOG_LEVEL": "nonsense"}, True),
+        ((), {"INNGEST_LOG_LEVEL": "error"}, True),
+    ],
+)
+def test_the_level_of_the_log_can_hide_that_it_moved(
+    start: Start, words: tuple[str, ...], env: dict[str, str], *, logged: bool
+) -> None:
+    port = free_ports()
+    with bound(ANY, port):
+        standin = start(*words, port=port, serves_on=port + 2, env=env)
+    assert [name for name, *_ in standin.moves()] == (["dev server api"] if logged else [])
+
+
+def test_debug_opens_one_more_port(start: Start) -> None:
+    port = free_ports(5)
+    words = ("--debug-api-port", str(port + 3))
+    with bound(ANY, port + 3):
+        standin = start(*words, port=port, env={"DEBUG": "vite:*"})
+    assert standin.ports() == {port, port + 1, port + 4}
+    assert standin.moves() == [("debug api", port + 3, port + 4)]
+    assert standin.start_opts()["debugAPIPort"] == port + 4
+    for env in ({"DEBUG": ""}, {}):
+        port = free_ports()
+        standin = start("--debug-api-port", str(port + 3), port=port, env=env)
+        assert standin.ports() == {port, port + 1}
+
+
+def test_it_tells_which_port_it_would_scan_besides(start: Start) -> None:
+    assert start(env={"PORT": "5001"}).request("GET", "/dev").json()["PORT"] == "5001"
+    assert start().request("GET", "/dev").json()["PORT"] is None
+
+
+# Its other ports
+
+
+def connect_ports(*ports: int) -> list[str]:
+    return [f"--{flag}={port}" for flag, port in zip(CONNECT, ports, strict=False)]
+
+
+def test_the_ports_of_connect_are_opened_where_they_are_given(start: Start, tmp_path: Path) -> None:
+    port = free_ports()
+    standin = start(*connect_ports(port + 3, port + 2, port + 1), port=port)
+    assert standin.ports() == {port, port + 1, port + 2, port + 3}
+    assert standin.moves() == []
+    options = standin.start_opts()
+    assert options["connectGatewayPort"] == port + 3
+    grpc = {"Gateway": {"Port": port + 2}, "Executor": {"Port": port + 1}}
+    assert options["connectGRPCConfig"] == grpc
+    port = free_ports()
+    write(tmp_path / "inngest.json", connect_executor_grpc_port=port + 2)
+    env = {"INNGEST_CONNECT_GATEWAY_GRPC_PORT": str(port + 3)}
+    assert start(port=port, env=env).ports() == {port, port + 1, port + 2, port + 3}
+
+
+def test_the_ports_of_grpc_are_left_alone_where_they_are_not_given(start: Start) -> None:
+    standin = start()
+    assert standin.ports() == {standin.port, standin.port + 1}
+    grpc = {"Gateway": {"Port": 50052}, "Executor": {"Port": 50053}}
+    assert standin.start_opts()["connectGRPCConfig"] == grpc
+
+
+@pytest.mark.parametrize("taken", [1, 2, 3])
+def test_each_of_them_moves_on_its_own(start: Start, taken: int) -> None:
+    port = free_ports(5)
+    with bound(ANY, port + taken):
+        standin = start(*connect_ports(port + 1, port + 2, port + 3), port=port)
+    names = ["connect gateway", "connect gateway grpc", "connect executor grpc"]
+    moved = [(name, port + n, port + n + 1) for n, name in enumerate(names, 1) if n >= taken]
+    assert standin.moves() == moved
+    assert standin.ports() == set(range(port, port + 5)) - {port + taken}
+
+
+def test_one_port_for_all_is_the_apis_and_the_others_move(start: Start) -> None:
+    port = free_ports()
+    standin = start(*connect_ports(port, port, port), port=port)
+    assert standin.moves() == [
+        ("connect gateway", port, port + 1),
+        ("connect gateway grpc", port, port + 2),
+        ("connect executor grpc", port, port + 3),
+    ]
+    assert standin.ports() == {port, port + 1, port + 2, port + 3}
+
+
+def test_an_executors_port_that_is_lost_is_only_logged(start: Start) -> None:
+    code = f"import socket, sys; sys.path.insert(0, {str(STANDIN.parent)!r}); import standin\n"
+    code += """
+listen, found = standin.listen, []
+def late(host, port):
+    found.append(port)
+    if found.count(port) == 2:
+        held.append(socket.create_server(("127.0.0.1", port)))
+    return listen(host, port)
+held, standin.listen = [], late
+standin.main(sys.argv[1:])
+"""
+    port = free_ports()
+    standin = start(*connect_ports(port + 1, port + 2, port + 3), port=port, program=("-c", code))
+    (error,) = (line for line in standin.lines() if line["level"] == "ERROR")
+    assert (error["msg"], error["addr"]) == ("could not listen for grpc", f":{port + 3}")
+    assert standin.start_opts()["connectGRPCConfig"]["Executor"]["Port"] == port + 3
 
 
 # Apps
@@ -441,6 +806,32 @@ def test_it_polls_a_watched_app_which_registers_itself(start: Start, fake: Fakes
     assert (row["connected"], row["error"]) == (True, None)
     assert len(standin.request("GET", "/dev").json()["functions"]) == 1
     assert app.register()["modified"] is False
+
+
+def test_the_urls_it_starts_with_are_asked_at_once_in_turn_each_in_its_own_time(
+    start: Start, fake: Fakes
+) -> None:
+    """Until a URL's turn has come it is listed as one that was asked and didn't answer."""
+    code = f"import sys; sys.path.insert(0, {str(STANDIN.parent)!r}); import standin\n"
+    code += "standin.PING_TIMEOUT = 1; standin.main(sys.argv[1:])"
+    port = free_ports()
+    last = fake(port)
+    with bound("127.0.0.1", 0) as one, bound("127.0.0.1", 0) as two:  # take calls, never answer
+        urls = [f"http://localhost:{mute.getsockname()[1]}/x" for mute in (one, two)]
+        words = [word for url in (*urls, last.url) for word in ("-u", url)]
+        standin = start(*words, "--poll-interval", "600", port=port, program=("-c", code))
+        before = standin.apps()
+        assert last.puts == 0
+        assert [(row["url"], row["externalID"], row["error"]) for row in before] == [
+            (url, "", "unreachable") for url in (*urls, last.url)
+        ]
+        until(standin.served)
+    rows = [(row["url"], row["externalID"], row["error"]) for row in standin.apps()]
+    assert rows == [
+        *((url, "", "unreachable") for url in urls),
+        (last.url, "flowt", None),
+    ]
+    assert last.puts == 1
 
 
 def test_the_last_registrant_of_an_app_id_wins_and_the_other_is_not_polled(

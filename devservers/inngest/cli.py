@@ -25,8 +25,8 @@ INSTALL_ENV = {
     "pnpm_config_enable_global_virtual_store": "false",
 }
 
-# Besides INNGEST_*: what would reconfigure the server. It opens a debug port.
-VARIABLES = ("DEBUG",)
+# Besides INNGEST_*: what opens a debug port, and what hides that the server has moved.
+VARIABLES = ("DEBUG", "LOG_LEVEL")
 
 LAUNCHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # Bare: pnpm 9 to 12 all run the script for dlx (10.0 and 10.1 don't, and have no flag for it),

@@ -6,16 +6,18 @@ Run it by its path, with the words of `inngest dev`; it needs the standard libra
 
 It repeats what was measured on the real one (docs/inngest.md), the awkward parts included:
 a taken port is no error, the last to register an app id wins. Where the measurements are silent it
-follows the public source of inngest/inngest, named where it counts.
+follows the public source of inngest/inngest, named where it counts. It is configured by more than
+flags: by `INNGEST_*` variables, and by a file that it looks for here, in all folders above, and at
+home.
 
 It differs where that is safer: it listens on loopback unless `--host` says otherwise, answers no
 page of another site, and asks only apps on this machine.
 
-Not imitated: auto-discovery (reported as the flags say, never done), config files and `INNGEST_*`
-variables, the UI, crons, trigger expressions, sleeping and waiting steps, the pauses between
-retries, and storage (`--persist` leaves an empty file). Of the other ports only the connect
-gateway's is opened: the gRPC ports 50052 and 50053 are the same for every server of a machine and
-nothing asks them, so that two stand-ins would only make each other move.
+Not imitated: auto-discovery (reported as it is configured, never done), configuration in YAML, the
+UI, crons, trigger expressions, sleeping and waiting steps, the pauses between retries, and storage
+(`--persist` leaves an empty file). The gRPC ports are opened only where they are configured: their
+defaults are the same for every server of a machine and nothing asks them, so that two stand-ins
+would only make each other move.
 """
 
 from __future__ import annotations
@@ -29,12 +31,14 @@ import signal
 import socket
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus, client
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from threading import Lock, Thread, Timer
+from types import SimpleNamespace
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -52,6 +56,21 @@ DENIAL = "App sync was blocked because this SDK has a known security vulnerabili
 EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - only bound where the flag asks for it
 LOCAL = re.compile(r"([\w.-]+\.)?localhost|127(\.[0-9]{1,3}){3}|0\.0\.0\.0|::1")
 ADDRESS = re.compile(r"[0-9.]+|[0-9a-f.]*:[0-9a-f:.]*")
+LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "EMERGENCY"]
+HIDDEN: set[str] = set()  # those that aren't logged
+# The flags and their defaults, whose types say what they take (cmd/devserver/cmd.go). Stand-ins on
+# other ports leave 8289 alone: unless it is given, the gateway's is one more than the API's.
+FLAGS: dict[str, Any] = {"sdk-url": [], "no-discovery": False, "no-poll": False, "config": ""}
+FLAGS |= {"host": "", "port": 8288, "persist": False, "poll-interval": 5.0, "retry-interval": 0}
+FLAGS |= {"queue-workers": 100, "tick": 150, "connect-gateway-port": 8289, "json": False}
+FLAGS |= {"connect-gateway-grpc-port": 50052, "connect-executor-grpc-port": 50053}
+FLAGS |= {"connect-gateway-grpc-ip": "127.0.0.1", "connect-executor-grpc-ip": "127.0.0.1"}
+FLAGS |= {"sqlite-dir": ".inngest", "debug-api-port": 7777, "verbose": False, "log-level": "info"}
+# Nonsense in a file or a variable ends the start where it should be one of these, even if it is for
+# another command; elsewhere it counts as 0, which as a port is any.
+FORMS = {bool: "1|t|T|TRUE|true|True|0|f|F|FALSE|false|False", int: r"[+-]?\d+"}
+FORMED = {name: FORMS.get(type(default)) for name, default in FLAGS.items()}
+FORMED |= {"port": None, "debug-api-port": None, "api-port": FORMS[int], "prod": FORMS[bool]}
 Json = dict[str, Any]
 
 
@@ -60,61 +79,124 @@ def log(level: str, msg: str, **fields: object) -> None:
     seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     record = {"time": f"{stamp}.{fraction:09d}Z", "level": level, "msg": msg, **fields}
+    if level not in HIDDEN:
+        say(json.dumps(record, separators=(",", ":"), default=str))
+
+
+def say(text: str) -> None:
+    """Write a line to stdout at once."""
     with suppress(OSError, ValueError):  # a reader that has gone must not take the server with it
-        sys.stdout.write(json.dumps(record, separators=(",", ":"), default=str) + "\n")
+        sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
 
 def fail(message: str) -> NoReturn:
-    """Leave as the original's command line does: the reason on stderr, status 1."""
-    sys.stderr.write(f"Error: {message}\n")
+    """Leave as the original's command line does: the reason on stdout, status 1 (cmd/root.go)."""
+    say(message)
     raise SystemExit(1)
 
 
 class Parser(ArgumentParser):
-    """The words of `inngest dev`, as far as they mean something here."""
+    """The flags of `inngest dev`; those that aren't given are absent from its answer."""
 
     def __init__(self) -> None:
-        super().__init__("inngest", description="A stand-in for Inngest.", allow_abbrev=False)
-        add = self.add_argument
-        add("command", choices=["dev"])
-        add("-p", "--port", type=int, default=8288, help="the next free one where it is taken")
-        add("-u", "--sdk-url", dest="urls", action="append", default=[], help="an app to watch")
-        add("--host", default="", help="where to listen; loopback without it")
-        # The original's default is 8289 whatever its port is. One more than the port is the same
-        # by default, and lets stand-ins on other ports leave 8289 alone.
-        add("--connect-gateway-port", type=int, help="the port after the API's")
-        add("--poll-interval", type=float, default=5.0, help="seconds, also a fraction")
-        add("--no-poll", action="store_true", help="poll only the apps that have an error")
-        add("--no-discovery", action="store_true", help="nothing: it never discovers apps")
-        add("--persist", action="store_true", help="create an empty .inngest/main.db")
-        unused = ("--tick", "--retry-interval", "--queue-workers", "--log-level", "--config")
-        for flag in (*unused, "--connect-gateway-grpc-port", "--connect-executor-grpc-port"):
-            add(flag, help="taken as by the original; without effect")
-        for flag in ("--json", "--verbose"):
-            add(flag, action="store_true", help="taken as by the original; without effect")
-        add("--version", action="version", version=f"inngest version {VERSION}")
+        super().__init__("inngest", allow_abbrev=False, argument_default=SUPPRESS)
+        self.add_argument("command", choices=["dev"])
+        self.add_argument("--version", action="version", version=f"inngest version {VERSION}")
+        for name, default in FLAGS.items():
+            add = partial(self.add_argument, f"--{name}", dest=name, help=f"default: {default!r}")
+            if isinstance(default, bool):
+                add(action="store_true")
+            elif isinstance(default, list):
+                add("-u", action="extend", type=lambda text: text.split(","))
+            else:
+                add(*(["-p"] if name == "port" else []), type=type(default))
 
     def error(self, message: str) -> NoReturn:
-        """Report a mistake in the original's form."""
-        fail(message)
+        """Report a mistake as the original does: on stderr, and again after the usage."""
+        unknown = r"unrecognized arguments: -*([^ =]*).*"
+        message = re.sub(unknown, r"flag provided but not defined: -\1", message, flags=re.DOTALL)
+        sys.stderr.write(f"Incorrect Usage: {message}\n\n")
+        fail(f"{self.format_help()}\n{message}")
 
-    def options(self, words: list[str]) -> Namespace:
-        """Return the flags; ends the process where they can't be used."""
-        options, unknown = self.parse_known_args(words)
-        if unknown:
-            fail(f"unknown flag: {unknown[0].partition('=')[0]}")
-        if options.connect_gateway_port is None:
-            options.connect_gateway_port = min(options.port + 1, 65535) if options.port else 0
-        for port in (options.port, options.connect_gateway_port):
-            if not 0 <= port <= 65535:  # noqa: PLR2004 - the last port there is
-                fail(f"invalid port {port}")
+
+def read(kind: type, value: Any) -> Any:  # noqa: ANN401 - as many types as kinds
+    """Return a setting as the original's library reads it: what makes no sense is empty or 0."""
+    if kind is bool:
+        return str(value)[:1] in {"1", "t", "T"}
+    if kind is list:  # one that isn't in a list is none
+        return [*map(str, value)] if isinstance(value, list) else []
+    try:
+        return kind("" if value is None else value)
+    except (TypeError, ValueError):
+        return 0
+
+
+def configured(path: str) -> Json:
+    """Return what the given file sets, or else the first one found from here upwards or at home."""
+    parts = [""]
+    with suppress(OSError):  # the working directory may have been removed
+        parts = os.getcwd().split("/")  # noqa: PTH109 - pathlib costs 5 ms of the start
+    folders = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    folders += [f"{home}/.config/inngest"] if (home := os.environ.get("HOME")) else []
+    files = [f"{folder}/inngest.{end}" for folder in folders for end in ("json", "yaml", "yml")]
+    for file in [path] if path else files:
         try:
-            options.urls = [*map(local, options.urls)]
-        except ValueError as error:
-            fail(f"invalid --sdk-url: {error}")
-        options.poll_interval = max(0.05, options.poll_interval)
-        return options
+            settings = read_file(file)
+        except (OSError, ValueError, RecursionError) as error:
+            if path:
+                fail(f"error reading config file {file}: {error}")
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                log("WARN", "error reading config file", file=file, error=str(error))
+        else:
+            log("INFO", "using config", file=file)
+            return settings
+    return {}
+
+
+def read_file(path: str) -> Json:
+    """Return what is in a file; raises ValueError. YAML is read if it is JSON, too, or empty."""
+    with open(path, encoding="utf-8") as stream:
+        text = stream.read()
+    try:
+        settings = json.loads(text)
+    except ValueError:
+        if path.endswith(".json"):
+            raise
+        if text.strip():
+            log("WARN", "the stand-in reads no YAML: this file sets nothing", file=path)
+        return {}
+    if not isinstance(settings, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - the file's fault
+    return settings
+
+
+def options_of(words: list[str]) -> SimpleNamespace:
+    """Return the settings: flags win over variables, even empty ones, and these over a file."""
+    flags = vars(Parser().parse_args(words))
+    level = os.environ.get("LOG_LEVEL") or flags.get("log-level") or FLAGS["log-level"]
+    HIDDEN.update(LEVELS[: LEVELS.index(level.upper() if level.upper() in LEVELS else "INFO")])
+    settings = configured(flags.get("config") or os.environ.get("INNGEST_CONFIG", ""))
+    for variable, value in os.environ.items():
+        if variable.startswith("INNGEST_"):
+            name = variable[8:].replace("_", "-").lower()
+            settings[name] = value.split(",") if name == "sdk-url" else value
+    for name, value in settings.items():
+        form = FORMED.get(name)
+        if form and isinstance(value, str) and not re.fullmatch(f"({form})?", value):
+            fail(f"error unmarshaling config: {name}: cannot be {value!r}")
+    settings = {name: read(type(FLAGS[name]), settings[name]) for name in {*FLAGS} & {*settings}}
+    values = {name.replace("-", "_"): value for name, value in (FLAGS | settings | flags).items()}
+    options = SimpleNamespace(**values, set={*flags, *settings})
+    if "connect-gateway-port" not in options.set:
+        options.connect_gateway_port = min(options.port + 1, 65535) if options.port else 0
+    try:
+        for url in options.sdk_url:
+            local(url)
+    except ValueError as error:
+        fail(f"invalid --sdk-url: {error}")
+    options.poll_interval = max(0.05, options.poll_interval or FLAGS["poll-interval"])
+    return options
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -152,9 +234,11 @@ def listen_near(name: str, host: str, port: int, reserved: set[int]) -> list[soc
     """Listen on `port`, or on the next free one that isn't reserved, and log the move.
 
     A port that needs privileges counts as taken: pkg/devserver/ports.go asks only whether it
-    can listen there.
+    can listen there. It lets go of all and takes them later, this one keeps them.
     """
-    for candidate in [port, *(p for p in range(port + 1, 65536) if p not in reserved)]:
+    if not 0 <= port <= 65535:  # noqa: PLR2004 - the last port there is
+        fail(f"could not find open port for {name}: invalid port {port}")
+    for candidate in (one for one in range(port, 65536) if one not in reserved):
         try:
             listeners = listen(host, candidate)
         except OSError as error:
@@ -359,7 +443,7 @@ class Apps:
                 row.error = error
         return error
 
-    def poll_forever(self, options: Namespace) -> None:
+    def poll_forever(self, options: SimpleNamespace) -> None:
         """Ask each app in turn to register, for as long as the server runs (a thread's work)."""
         while True:
             for row in self.rows():
@@ -398,10 +482,6 @@ def triggered(function: Json, name: str) -> bool:
     return False
 
 
-class RunError(Exception):
-    """A run that has failed for good."""
-
-
 class Run:
     """One run of a function: its steps' results, and the calls that are still to be made.
 
@@ -438,8 +518,8 @@ class Run:
             elif retriable and self.attempt + 1 < self.max_attempts:
                 self._again(step)
             else:
-                raise RunError(f"status {status}: {body[:500].decode(errors='replace')}")
-        raise RunError(f"given up after {MAX_CALLS} calls")
+                raise RuntimeError(f"status {status}: {body[:500].decode(errors='replace')}")
+        raise RuntimeError(f"given up after {MAX_CALLS} calls")
 
     def _again(self, step: str) -> None:
         self.attempt += 1
@@ -457,7 +537,7 @@ class Run:
             case "StepError":  # to be tried again; the last attempt's error is a StepFailed
                 self._again(step)
             case unknown:
-                raise RunError(f"step op {unknown} is not imitated")
+                raise RuntimeError(f"step op {unknown} is not imitated")
 
     def _step_url(self, step: str) -> str:
         parts = urlsplit(self.url)
@@ -636,7 +716,7 @@ class Quiet(BaseHTTPRequestHandler):
 class Handler(Quiet):
     """The dev server's API."""
 
-    options: Namespace
+    options: SimpleNamespace
     apps: Apps
 
     def do_GET(self) -> None:
@@ -731,33 +811,30 @@ class Handler(Quiet):
             refuse(400, f"Invalid request: {error!r}")
 
     def _info(self) -> Json:
-        options, interval = self.options, self.options.poll_interval
+        options = self.options
+        interval = options.poll_interval
+        ports = {"Gateway": {"Port": options.connect_gateway_grpc_port}}
+        ports["Executor"] = {"Port": options.connect_executor_grpc_port}
+        start: Json = {"urls": options.sdk_url, "autodiscover": not options.no_discovery}
+        start |= {"poll": not options.no_poll, "persist": options.persist}
+        start |= {"poll_interval": int(interval) if interval.is_integer() else interval}
+        start |= {"connectGatewayPort": options.connect_gateway_port, "connectGRPCConfig": ports}
         return {
             "version": VERSION,
             "standIn": True,
-            "startOpts": {
-                "urls": options.urls,
-                "autodiscover": not options.no_discovery,
-                "poll": not options.no_poll,
-                "poll_interval": int(interval) if interval.is_integer() else interval,
-                "persist": options.persist,
-            },
+            "PORT": os.environ.get("PORT"),  # the original would look there too, and doesn't tell
+            "startOpts": start | {"debugAPIPort": options.debug_api_port},
             "functions": [function for row in self.apps.rows() for function in row.functions],
             "handlers": None,  # as from the original: it has a field for them and never fills it
         }
 
     def _page(self) -> bytes:
-        rows = [
-            f"<li>{html.escape(row.url)}: {html.escape(row.name or 'not registered')}, "
-            f"{len(row.functions)} functions, {html.escape(row.error or 'connected')}</li>"
-            for row in self.apps.rows()
-        ]
-        return (
-            "<!doctype html><meta charset=utf-8><title>Inngest stand-in</title>"
-            "<h1>This is a stand-in for the Inngest dev server</h1>"
-            "<p>It imitates the dev server's HTTP surface for demos and tests. It watches:</p>"
-            f"<ul>{''.join(rows) or '<li>nothing</li>'}</ul>\n"
-        ).encode()
+        page = "<!doctype html><meta charset=utf-8><title>Inngest stand-in</title>"
+        page += "<h1>This is a stand-in for the Inngest dev server</h1><p>It watches:</p><ul>"
+        for row in self.apps.rows():
+            about = f"{row.url}: {row.name or 'not registered'}, {row.error or 'connected'}"
+            page += f"<li>{html.escape(about)}</li>"
+        return f"{page}</ul>\n".encode()
 
     def _answer(self, status: int, body: Json) -> None:
         self._send(status, "application/json", json.dumps(body, separators=(",", ":")).encode())
@@ -774,22 +851,49 @@ class Handler(Quiet):
             self.wfile.write(body)
 
 
+def open_ports(options: SimpleNamespace) -> list[Server]:
+    """Open the ports in the original's order, and note in `options` where each one went."""
+    wanted = options.set & {"connect-gateway-grpc-port", "connect-executor-grpc-port"}
+    wanted |= {"debug-api-port"} if os.environ.get("DEBUG") else set()
+    reserved = {options.connect_gateway_port} - {options.port}
+    servers: list[Server] = []
+    for name in ["port", "connect-gateway-port", *sorted(wanted, key=[*FLAGS].index)]:
+        title = "dev server api" if name == "port" else name[:-5].replace("-", " ")
+        key = name.replace("-", "_")
+        listeners = listen_near(title, options.host, getattr(options, key), reserved)
+        setattr(options, key, listeners[0].getsockname()[1])
+        reserved = set()  # the others are held
+        if name == "connect-executor-grpc-port":
+            listeners = open_again(options.host, listeners)
+        handler = Quiet if servers else Handler
+        servers += [Server(one, handler) for one in listeners]
+    return servers
+
+
+def open_again(host: str, listeners: list[socket.socket]) -> list[socket.socket]:
+    """Let go of a port and take it again; if it is lost, only the log says so."""
+    port = listeners[0].getsockname()[1]
+    for one in listeners:
+        one.close()
+    try:  # the executor's: pkg/connect/grpc
+        return listen(host, port)
+    except OSError as error:
+        log("ERROR", "could not listen for grpc", err=str(error), addr=f":{port}")
+        return []
+
+
 def main(words: list[str]) -> None:
     """Serve until SIGTERM or SIGINT, which end the process at once with status 0."""
-    options = Parser().options(words)
+    options = options_of(words)
     for number_ in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number_, lambda *_: os._exit(0))
     if options.persist:
-        os.makedirs(".inngest", exist_ok=True)  # noqa: PTH103 - pathlib costs 5 ms of the start
-        with open(".inngest/main.db", "ab"):
+        os.makedirs(options.sqlite_dir or ".inngest", exist_ok=True)  # noqa: PTH103 - slow to load
+        with open(f"{options.sqlite_dir or '.inngest'}/main.db", "ab"):
             pass
-    host, beside = options.host, options.connect_gateway_port
-    api = listen_near("dev server api", host, options.port, {beside})
-    port = api[0].getsockname()[1]
-    gateway = listen_near("connect gateway", host, beside, {port})
-    Handler.options, Handler.apps = options, Apps(options.urls)
-    log("INFO", "stand-in for the Inngest dev server", port=port, urls=options.urls)
-    servers = [Server(one, Quiet) for one in gateway] + [Server(one, Handler) for one in api]
+    servers = open_ports(options)
+    Handler.options, Handler.apps = options, Apps(options.sdk_url)
+    log("INFO", "stand-in for the Inngest dev server", port=options.port, urls=options.sdk_url)
     for server in servers[1:]:
         Thread(target=server.serve_forever, daemon=True).start()
     Thread(target=Handler.apps.poll_forever, args=[options], daemon=True).start()
