@@ -190,8 +190,7 @@ def serve(behaviours: dict[str, str], rest: list[str]) -> None:
         opens(stand_in, behaviours["opens"])
     if "late" in behaviours:
         answers_late(stand_in, float(behaviours["late"]))
-    if "ponders" in behaviours:
-        ponders(stand_in, float(behaviours["ponders"]))
+    ponder(stand_in, float(behaviours.get("ponders", 0)))
     if "early" in behaviours:
         answer_elsewhere(int(rest[port]) + 2)
         time.sleep(float(behaviours["early"]))
@@ -229,7 +228,7 @@ def answers_late(stand_in, seconds: float) -> None:  # noqa: ANN001
     stand_in.Server.serve_forever = later
 
 
-def ponders(stand_in, seconds: float) -> None:  # noqa: ANN001
+def ponder(stand_in, seconds: float) -> None:  # noqa: ANN001
     graphql = stand_in.graphql
 
     def later(*words):  # noqa: ANN002, ANN202

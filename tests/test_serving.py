@@ -3,6 +3,7 @@
 import http.client
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
+from devservers.inngest.api import Api
+from devservers.inngest.proof import make_served
 from next_support import NextWorld, next_world
 from support import World, until
 
@@ -102,6 +105,20 @@ def test_a_served_app_that_has_gone_meanwhile_is_named_with_the_reason(world: Wo
     assert f"Port {first} is served no longer: its app no longer answers" in str(done["warnings"])
 
 
+def test_a_question_that_is_still_under_way_takes_nobodys_service(world: World) -> None:
+    world.leaves_server = True
+    world.behave(args=["--no-poll"])
+    first, second = (f"http://localhost:{port}/api/inngest" for port in world.apps)
+    world.app(world.apps[0], cwd=world.a)
+    world.ok("ensure", cwd=world.a)
+    world.app(world.apps[1], cwd=world.b, behaviour="compiles")
+    asked = asking(world.apps[1])
+    made = make_served(Api(world.port), first, time.monotonic() + 20, [second])
+    assert made.url == first
+    assert asked.getresponse().status == 200
+    assert served(world) == [world.apps[0]]
+
+
 def test_a_warm_ensure_asks_nobody_who_is_served(world: World) -> None:
     world.leaves_server = True
     apps_up(world)
@@ -170,11 +187,17 @@ def test_doctor_fails_where_the_pinned_worktree_is_not_the_served_one(world: Wor
 
 
 def poll(port: int) -> None:
-    """Ask an app to register itself, as the server's poll does."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("PUT", "/api/inngest", headers={"Host": f"localhost:{port}"})
+    """Have an app register itself, as the server's poll does."""
+    connection = asking(port)
     assert connection.getresponse().status == 200
     connection.close()
+
+
+def asking(port: int) -> http.client.HTTPConnection:
+    """Ask an app to register itself, and don't wait for its answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("PUT", "/api/inngest", headers={"Host": f"localhost:{port}"})
+    return connection
 
 
 def pin_check(world: World) -> dict[str, Any]:

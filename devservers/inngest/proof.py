@@ -1,6 +1,7 @@
 """Proof: an app is the one that is served, by the server's own list, and stays so."""
 
 import time
+from collections.abc import Sequence
 
 from devservers.errors import NotSyncedError
 from devservers.inngest import endpoint
@@ -15,11 +16,12 @@ STEADY, LONGEST_STEADY = 0.3, 3.0
 TRIES = 5
 
 
-def make_served(api: Api, url: str, deadline: float) -> ServedApp:
+def make_served(api: Api, url: str, deadline: float, rivals: Sequence[str] = ()) -> ServedApp:
     """Have an app registered as the one that is served, and see that it stays so.
 
     What the server was asking at the same time may take its place once more: so it is tried again.
-    Raises NotSyncedError.
+    Such a question may hang for as long as one of the `rivals`, the endpoints of other apps,
+    compiles: each is asked, too, and answers no sooner. Raises NotSyncedError.
     """
     patience = STEADY
     for _ in range(TRIES):
@@ -31,6 +33,7 @@ def make_served(api: Api, url: str, deadline: float) -> ServedApp:
             until = min(deadline, time.monotonic() + PROOF_TIMEOUT)
             if not polling.wait(lambda: row_of(api, url), until, what=str):
                 continue
+        endpoint.probe_all(rivals)
         steady = min(deadline, time.monotonic() + patience)
         polling.wait(lambda: None if row_of(api, url) else True, steady, what=str)
         if (row := row_of(api, url)) is not None:

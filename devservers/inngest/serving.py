@@ -7,6 +7,7 @@ until the server's own round of questions is through, and have that app register
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ class Custody(NamedTuple):
         if not await_round(api, until):
             warnings.append("Not every app had answered the server's first question in time.")
         urls = [app.url for app in self.before] + [*_pinned_url(self.config, self.it, self.pinned)]
-        warnings += _make_all_served(api, urls, until)
+        warnings += _make_all_served(api, urls, until, self._rivals(api, urls))
         was, now = self._port_of_ours(self.before), self._port_of_ours(proof.served(api))
         if was != now:
             warnings.append(self._changed(was, now))
@@ -83,6 +84,12 @@ class Custody(NamedTuple):
         if problems:
             return Restored(warnings=tuple(problems))
         return Restored(warnings=(not_served(keeper, self.pinned),))
+
+    def _rivals(self, api: Api, keepers: list[str]) -> list[str]:
+        """Return the other endpoints that answer: those that hang have a row that tells so."""
+        unasked = {port_of(row.url) for row in api.apps() or () if _is_not_asked(row)}
+        apart = {*unasked, *map(port_of, keepers)}
+        return [url for url in self.it.urls if port_of(url) not in apart]
 
     def _api(self, port: int) -> Api:
         return _sure(self.it, port)
@@ -198,13 +205,19 @@ def _is_not_asked(row: ServedApp) -> bool:
     return row.app_id is None and row.error in NOT_ASKED
 
 
-def _make_all_served(api: Api, urls: list[str], deadline: float) -> list[str]:
-    """Have each app that listens served, one after another; return what went wrong."""
+def _make_all_served(
+    api: Api, urls: list[str], deadline: float, rivals: Sequence[str] = ()
+) -> list[str]:
+    """Have each app that listens served, one after another; return what went wrong.
+
+    See `proof.make_served` for the `rivals`.
+    """
     problems = []
+    rivals = [url for url in rivals if sockets.is_open(port_of(url))]
     for url in dict.fromkeys(urls):
         if sockets.is_open(port_of(url)):
             try:
-                proof.make_served(api, url, deadline)
+                proof.make_served(api, url, deadline, rivals)
             except NotSyncedError as error:
                 problems.append(error.message)
     return problems
