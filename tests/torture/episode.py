@@ -180,7 +180,8 @@ class Episode:
             if free := [folder for folder in self.folders if folder not in busy]:
                 folder = pick(free, step.pick)
                 self.folders.remove(folder)
-                self.gone += [self.servers.pop(folder)] if self.scoped else []
+                server = self.servers.pop(folder)
+                self.gone += [server] if self.scoped else []
                 git("worktree", "remove", "--force", folder, cwd=self.world.main)
                 self.tell(f"{step.do} {folder.name}")
         else:
@@ -193,7 +194,7 @@ class Episode:
         words = [f"--timeout={timeout}"] if task in {"ensure", "restart"} else []
         env = {CALL: str(self.number)}
         if task in ENDS:
-            self.asked |= {folder} if self.scoped else {*self.folders}
+            self.asked |= {folder} if self.scoped else {*self.servers}
         name = "dev.prune" if task == "prune" else f"inngest.{task}"
         child = self.world.start(name, "--json", *words, cwd=folder, env=env)
         killed_at = time.monotonic() + (killed or 2 * BOUND)
