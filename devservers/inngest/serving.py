@@ -68,7 +68,7 @@ class Custody(NamedTuple):
 
         It is asked to register at once, since the server would ask it a little later.
         """
-        path = settings.of(self.config).path
+        url = f"http://localhost:{port}{settings.of(self.config).path}"
         api = self._api(self.it.port or 0)
         was = self._port_of_ours(self.before)
         keeper = next(iter(_pinned_url(self.config, self.it, self.pinned)), None)
@@ -77,10 +77,10 @@ class Custody(NamedTuple):
         if keeper is None or port_of(keeper) == port or not sockets.is_open(port_of(keeper)):
             return Restored()
         try:
-            endpoint.register(port, f"http://localhost:{port}{path}", api.port, deadline)
+            endpoint.register(port, url, api.port, deadline)
         except NotSyncedError:
             return Restored()  # it has no functions, or points elsewhere: it takes nobody's place
-        problems = _make_all_served(api, [keeper], deadline)
+        problems = _make_all_served(api, [keeper], deadline, [url])
         if problems:
             return Restored(warnings=tuple(problems))
         return Restored(warnings=(not_served(keeper, self.pinned),))
