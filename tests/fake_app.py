@@ -4,11 +4,13 @@
 
 Behaviours: cloud (no INNGEST_DEV), unreachable (its SDK finds no server), elsewhere (it says that
 it registered, but not with this server), denied (its SDK is one that the server refuses), error
-(HTTP 500 without the SDK), no-route (HTTP 404), hang (accepts and never answers).
+(HTTP 500 without the SDK), no-route (HTTP 404), hang (accepts and never answers), compiles (it
+registers a second after it was asked to, and answers nothing meanwhile).
 """
 
 import json
 import sys
+import threading
 import time
 
 sys.modules["ssl"] = None  # see fake_cli.py
@@ -19,6 +21,7 @@ PORT, INNGEST = int(sys.argv[1]), int(sys.argv[2])
 APP_ID, BEHAVIOUR = sys.argv[3], "".join(sys.argv[4:5])
 VERSION = "v3.52.7" if BEHAVIOUR == "denied" else "v4.24.0"
 SDK = {"x-inngest-sdk": f"inngest-js:{VERSION}"}
+COMPILING = threading.Lock()
 REFUSALS = {
     "cloud": (500, {"code": "internal_server_error"}, {"x-inngest-sdk-handled": "true"}),
     "error": (500, {"oops": True}, {}),
@@ -52,6 +55,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        with COMPILING:
+            pass
         self.answer(200, {"function_count": 1, "mode": "dev"}, SDK)
 
     def do_PUT(self) -> None:
@@ -60,7 +65,9 @@ class Handler(BaseHTTPRequestHandler):
                 500, {"message": "Failed to register; fetch failed", "modified": False}, SDK
             )
             return
-        if BEHAVIOUR in ("", "denied"):
+        with COMPILING:
+            time.sleep(BEHAVIOUR == "compiles")
+        if BEHAVIOUR in ("", "denied", "compiles"):
             self.answer(*register(self.headers["Host"]), SDK)
             return
         self.answer(200, {"message": "Successfully registered", "modified": True}, SDK)

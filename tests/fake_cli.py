@@ -16,6 +16,7 @@ mute            listen, accept, never answer
 late=SECONDS    listen at once, answer only then
 slow=SECONDS    listen only then
 gate=FILE       create FILE.waiting, and go on once FILE is there
+ponders=SECONDS take so long over each question about its apps
 early=SECONDS   answer on another port that much earlier than on its own
 moves           serve on another port, as if its own had been taken
 moves-once=FILE the same, but only where FILE isn't there yet; creates it
@@ -190,6 +191,7 @@ def serve(behaviours: dict[str, str], rest: list[str]) -> None:
         opens(stand_in, behaviours["opens"])
     if "late" in behaviours:
         answers_late(stand_in, float(behaviours["late"]))
+    ponder(stand_in, float(behaviours.get("ponders", 0)))
     if "early" in behaviours:
         answer_elsewhere(int(rest[port]) + 2)
         time.sleep(float(behaviours["early"]))
@@ -225,6 +227,16 @@ def answers_late(stand_in, seconds: float) -> None:  # noqa: ANN001
         serve_forever(self)
 
     stand_in.Server.serve_forever = later
+
+
+def ponder(stand_in, seconds: float) -> None:  # noqa: ANN001
+    graphql = stand_in.graphql
+
+    def later(*words):  # noqa: ANN002, ANN202
+        time.sleep(seconds)
+        return graphql(*words)
+
+    stand_in.graphql = later
 
 
 def answer_elsewhere(port: int) -> None:

@@ -1,5 +1,6 @@
 """The real Next.js from npm, in several worktrees at once, against the stand-in for Inngest."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import requests
 
 from next_support import NextWorld, next_world, wait_for_lock
 from real_support import installed, make_real
-from support import accepts, is_alive, until
+from support import CONFIG, accepts, claimed_ports, is_alive, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900), pytest.mark.usefixtures("real_inv")]
 SLOW = 120.0  # seconds
@@ -106,6 +107,43 @@ def test_the_app_talks_to_our_server_whatever_the_caller_and_a_committed_env_fil
     assert answer.status_code == 200, answer.text
     assert answer.json()["kept"] == "yes"  # the files are read
     assert len(answer.json()["ids"]) == 1
+
+
+def test_an_event_runs_in_the_code_of_the_worktree_whose_server_got_it(place: NextWorld) -> None:
+    with claimed_ports() as first, claimed_ports() as second:
+        ports = [first, second, *range(second + 1, second + 4)]
+        own = {"scope": "worktree", "ports": ports}
+        data = {"nextjs": {"ports": place.pool}, "inngest": {**own, "command": place.fake()}}
+        trees = (place.a, place.b)
+        for tree in trees:
+            (tree / CONFIG).write_text(json.dumps(data))
+            route = tree / "app/api/inngest/route.js"
+            route.write_text(route.read_text().replace('() => "hello"', f'() => "{tree.name}"'))
+            pid_file = place.git_dir(tree) / "devservers" / "inngest.pid"
+            place.processes.marks.append(("DEVSERVERS_SERVER", f"inngest:{pid_file}"))
+        servers = [ensure(place, tree, "dev.up") for tree in trees]
+        assert [done["app"]["state"] for done in servers] == ["served", "served"]
+        for sent, done in enumerate(servers, 1):
+            send(done["inngest"]["port"], "demo/hello")
+            until(lambda: finished(done["inngest"]["logFile"]), timeout=SLOW)  # noqa: B023
+            ran = [finished(one["inngest"]["logFile"]) for one in servers]
+            assert ran == [["a"], ["b"] * (sent - 1)]
+        for tree in trees:
+            place.call("dev.down", cwd=tree)
+
+
+def send(port: int, name: str) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.post(f"http://127.0.0.1:{port}/e/key", json={"name": name, "data": {}})
+    assert answer.status_code == 200, answer.text
+
+
+def finished(log: str) -> list[object]:
+    """Return what the functions returned that a server has run, as its log tells."""
+    lines = [json.loads(line) for line in Path(log).read_text().splitlines() if line[:1] == "{"]
+    assert not [line for line in lines if line["msg"] == "run failed"], lines
+    return [line["output"] for line in lines if line["msg"] == "run finished"]
 
 
 def test_prune_after_a_worktree_was_removed_under_its_server(place: NextWorld) -> None:

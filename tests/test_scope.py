@@ -1,5 +1,6 @@
 """inngest.scope "worktree": a server for each worktree, and nobody's events in another's code."""
 
+import itertools
 import json
 import os
 import sys
@@ -66,6 +67,58 @@ def test_each_worktree_has_a_server_of_its_own_that_watches_its_app_only(place: 
         assert done["logFile"] == str(place.git_dir(folder) / "devservers" / "inngest.log")
         assert done["worktree"] == str(folder)
     assert place.call("inngest.ensure", cwd=place.a)["action"] == "already-running"
+
+
+def test_a_port_that_the_caller_asks_for_is_watched_and_the_slot_stays(place: Scoped) -> None:
+    with claimed_ports() as beside:
+        asks = {"PORT": str(beside)}
+        done = place.call("inngest.ensure", cwd=place.a, env=asks)
+        assert done["watching"] == [beside]
+        assert done["port"] == place.own_ports[place.pool.index(int(place.claim(place.a)))]
+        up = place.call("dev.up", cwd=place.a, env=asks)
+        assert (up["inngest"]["action"], up["inngest"]["added"]) == ("already-running", [])
+        assert (up["app"]["port"], up["app"]["state"]) == (beside, "served")
+        status = place.call("inngest.status", cwd=place.a)  # the app's port is known by now
+        assert (status["servedBy"], status["missing"]) == (beside, [])
+        place.call("nextjs.stop", cwd=place.a)
+
+
+def test_without_a_slot_there_is_no_server_and_nobody_elses_is_touched(place: Scoped) -> None:
+    others = (place.main, place.a, place.b)
+    pids = [place.call("inngest.ensure", cwd=folder)["pid"] for folder in others]
+    late = place.tree("late")
+    for env in ({}, {"PORT": str(place.pool[0])}, {"PORT": str(place.port)}):
+        for words in (("inngest.ensure",), ("inngest.ensure", "--force"), ("inngest.restart",)):
+            error = place.refused(*words, cwd=late, env=env, code=18)
+            assert (error["code"], len(error["ports"])) == ("no-port", 3)
+        status = place.call("inngest.status", cwd=late, env=env, code=3)
+        assert (status["state"], status["port"], status["pid"]) == ("stopped", None, None)
+        assert place.call("inngest.stop", "--force", cwd=late, env=env)["action"] == "not-running"
+    assert "no slot" in place.refused("inngest.sync", cwd=late, code=19)["message"]
+    assert [place.call("inngest.status", cwd=folder)["pid"] for folder in others] == pids
+
+
+def test_the_bundled_imitation_can_be_each_ones_own(place: Scoped) -> None:
+    done = [place.call("inngest.ensure", "--stand-in", cwd=one) for one in (place.a, place.b)]
+    assert [one["standIn"] for one in done] == [True, True]
+    words = [word for one in done for word in one["command"]]
+    further = [int(port) for flag, port in itertools.pairwise(words) if "-port" in flag]
+    assert len(set(further)) == len(further) == 8
+    for one in done:
+        assert accepts(int(one["command"][one["command"].index("--connect-gateway-port") + 1]))
+
+
+def test_nobody_takes_over_a_server_whose_worktree_has_lost_its_slot(place: Scoped) -> None:
+    own = place.call("inngest.ensure", cwd=place.a)
+    slot = place.claim(place.a)
+    (place.a / ".dev-port").unlink()
+    (place.b / ".dev-port").write_text(slot)
+    error = place.refused("inngest.ensure", cwd=place.b, code=12)
+    assert error["holders"][0]["pid"] == own["pid"]
+    place.call("inngest.stop", cwd=place.b)
+    assert place.call("inngest.status", cwd=place.a)["pid"] == own["pid"]
+    place.call("inngest.stop", cwd=place.a)
+    assert place.call("inngest.ensure", cwd=place.b)["port"] == own["port"]
 
 
 def test_a_stop_or_a_restart_of_one_leaves_the_others(place: Scoped) -> None:

@@ -4,12 +4,16 @@ import http.client
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from devservers.inngest.api import Api
+from devservers.inngest.proof import make_served
 from next_support import NextWorld, next_world
 from support import World, git, make_repository, quickly, until
 
@@ -67,6 +71,27 @@ def test_a_repair_serves_whom_the_server_served_before(world: World) -> None:
     assert world.ok("status", cwd=world.b)["missing"] == []
 
 
+def test_a_server_that_answers_slowly_serves_whom_it_served_before(world: World) -> None:
+    world.leaves_server = True
+    world.behave("ponders=0.8", args=FAST)
+    first, second = apps_up(world)
+    world.ok("ensure", cwd=world.a)
+    for port in (second, first):
+        poll(port)
+        done = world.ok("restart", cwd=world.main)
+        assert (done["servedBefore"], done["servedBy"], done["warnings"]) == (port, port, [])
+
+
+def test_whoever_is_served_by_a_server_that_does_not_say_so_is_warned_of(world: World) -> None:
+    world.leaves_server = True
+    apps_up(world)
+    server = psutil.Process(world.ok("ensure", cwd=world.a)["pid"])
+    server.suspend()
+    done = world.ok("restart", cwd=world.main)
+    assert done["action"] == "restarted"
+    assert "did not say whom it served before" in " ".join(done["warnings"])
+
+
 def test_a_served_app_that_has_gone_meanwhile_is_named_with_the_reason(world: World) -> None:
     world.leaves_server = True
     first, second = world.apps
@@ -79,6 +104,20 @@ def test_a_served_app_that_has_gone_meanwhile_is_named_with_the_reason(world: Wo
     done = world.ok("restart", cwd=world.main)  # before the server asks the first one again
     assert (done["servedBefore"], done["servedBy"]) == (first, second)
     assert f"Port {first} is served no longer: its app no longer answers" in str(done["warnings"])
+
+
+def test_a_question_that_is_still_under_way_takes_nobodys_service(world: World) -> None:
+    world.leaves_server = True
+    world.behave(args=["--no-poll"])
+    first, second = (f"http://localhost:{port}/api/inngest" for port in world.apps)
+    world.app(world.apps[0], cwd=world.a)
+    world.ok("ensure", cwd=world.a)
+    world.app(world.apps[1], cwd=world.b, behaviour="compiles")
+    asked = asking(world.apps[1])
+    made = make_served(Api(world.port), first, time.monotonic() + 20, [second])
+    assert made.url == first
+    assert asked.getresponse().status == 200
+    assert served(world) == [world.apps[0]]
 
 
 def test_a_warm_ensure_asks_nobody_who_is_served(world: World) -> None:
@@ -232,11 +271,17 @@ def test_doctor_fails_where_the_pinned_worktree_is_not_the_served_one(world: Wor
 
 
 def poll(port: int) -> None:
-    """Ask an app to register itself, as the server's poll does."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("PUT", "/api/inngest", headers={"Host": f"localhost:{port}"})
+    """Have an app register itself, as the server's poll does."""
+    connection = asking(port)
     assert connection.getresponse().status == 200
     connection.close()
+
+
+def asking(port: int) -> http.client.HTTPConnection:
+    """Ask an app to register itself, and don't wait for its answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("PUT", "/api/inngest", headers={"Host": f"localhost:{port}"})
+    return connection
 
 
 def pin_check(world: World) -> dict[str, Any]:

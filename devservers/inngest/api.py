@@ -10,6 +10,7 @@ from devservers.system.identity import Socket
 
 TIMEOUT = 0.5  # seconds for one question; it answers from memory, in a few milliseconds
 RECOGNISE_TIMEOUT = 1.5  # seconds; a server under load that is taken for a stranger is refused
+SURE_TIMEOUT = 3.0  # seconds; where no answer would pass for nobody being served
 ADD_TIMEOUT = 5.0  # seconds; it asks the app before it answers
 # What says that it is an Inngest dev server may be anything. No more is taken than a record holds.
 MOST_URLS = 500

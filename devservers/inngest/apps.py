@@ -139,8 +139,9 @@ def sync(config: Config, here: Worktree, it: Target, port: int | None = None) ->
     api = it.api._replace(timeout=inngest_api.RECOGNISE_TIMEOUT)
     scene = Scene(api.apps(), listeners.listeners_by_port(), it.url)
     if scene.rows is None:
+        where = f"answers on port {server}" if server else "is there: this worktree has no slot"
         raise NotSyncedError(
-            f"No Inngest dev server answers on port {server}.",
+            f"No Inngest dev server {where}.",
             hint="`inv inngest.status` tells why; `inv inngest.ensure` starts one.",
         )
     port = port or own_port(config, here, it, scene.by_port)

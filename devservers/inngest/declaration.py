@@ -105,7 +105,7 @@ def of_target(
         shared=it.shared,
         warnings=tuple(left_over(config, here, it)),
         behaviour=_behaviour(config, here, it, stand_in=stand_in),
-        words=Words(f"set {_port_key(it)} to another port", "it may hold events and runs", remedy),
+        words=Words(_elsewhere(it), "it may hold events and runs", remedy),
         brought=Brought(
             keys,
             executes=OWN_FILES,
@@ -114,8 +114,11 @@ def of_target(
     )
 
 
-def _port_key(it: Target) -> str:
-    return "inngest.port" if it.shared else "inngest.ports"
+def _elsewhere(it: Target) -> str:
+    """Say what to do where somebody else has its port."""
+    if it.shared:
+        return "set inngest.port to another port"
+    return "run `inv dev.prune` if its worktree is gone, set inngest.ports to others"
 
 
 def _behaviour(config: Config, here: Worktree, it: Target, *, stand_in: bool) -> Behaviour:

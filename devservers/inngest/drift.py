@@ -38,7 +38,7 @@ class Reconciler(NamedTuple):
         """
         if not missing(self.wanted, urls):
             return Reconciled(urls)
-        api = Api(port, self.address)
+        api = Api(port, self.address, inngest_api.SURE_TIMEOUT)
         listed = api.apps() or ()
         known = tuple(dict.fromkeys((*urls, *inngest_api.watched(api.dev(), listed))))
         lacking = missing(self.wanted, known)

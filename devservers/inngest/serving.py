@@ -7,7 +7,7 @@ until the server's own round of questions is through, and have that app register
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from devservers import listeners, worktree
 from devservers.config import Config
 from devservers.errors import DevServerError, NotSyncedError, StateUnusableError
 from devservers.inngest import apps, endpoint, pin, proof, settings
-from devservers.inngest.api import Api, ServedApp
+from devservers.inngest.api import SURE_TIMEOUT, Api, ServedApp
 from devservers.inngest.apps import Scene, Synced
 from devservers.inngest.target import Target
 from devservers.lifecycle import state
@@ -29,6 +29,10 @@ from devservers.worktree import Worktree
 ROUND_TIMEOUT = 30.0  # seconds; each app is asked in turn, and the first request compiles its route
 PROBE_AFTER = 1.0  # seconds that an app may take before it is asked whether it answers at all
 NOT_ASKED = (None, "unreachable")  # what the server says of a URL until it has asked there
+UNSAID = (
+    "The server did not say whom it served before: another may be served now. `inv inngest.sync` "
+    "in a worktree makes its app the served one."
+)
 
 
 class Custody(NamedTuple):
@@ -41,6 +45,8 @@ class Custody(NamedTuple):
     pinned: Path | None
     others: tuple[Path, ...] = ()
     """The pinned worktrees of other repositories."""
+    said: bool = True
+    """The server has answered whom it serves."""
 
     def after_start(self, port: int, deadline: float) -> Restored:
         """Put them back on the server on `port`, which was started or told of more apps just now.
@@ -48,7 +54,7 @@ class Custody(NamedTuple):
         Each app that listens has been asked once by then, or is known not to answer.
         """
         if not (self.before or self.pinned or self.others):
-            return Restored()
+            return Restored(warnings=() if self.said else (UNSAID,))
         api = self._api(port)
         warnings: list[str] = []
         until = min(deadline, time.monotonic() + ROUND_TIMEOUT)
@@ -57,7 +63,7 @@ class Custody(NamedTuple):
         chosen = [url for tree in self.others for url in _pinned_url(self.config, self.it, tree)]
         keeper = next(iter(_pinned_url(self.config, self.it, self.pinned)), None)
         urls = [*(app.url for app in self.before), *chosen, *((keeper,) if keeper else ())]
-        warnings += _make_all_served(api, urls, until)
+        warnings += _make_all_served(api, urls, until, self._rivals(api, urls))
         was, now = self._port_of_ours(self.before), self._port_of_ours(proof.served(api))
         if was != now:
             warnings.append(self._changed(was, now, port_of(keeper) if keeper else None))
@@ -72,7 +78,7 @@ class Custody(NamedTuple):
             return self._given_back(port, deadline, _pinned(self.it, self.here))
 
     def _given_back(self, port: int, deadline: float, pinned: Path | None) -> Restored:
-        api = self.it.api
+        api = self._api(self.it.port or 0)
         url = f"http://localhost:{port}{settings.of(self.config).path}"
         if pinned == self.here.root:  # the server may ask it no more: another was served
             known = api.apps() is not None
@@ -87,15 +93,21 @@ class Custody(NamedTuple):
             endpoint.register(port, url, api.port, deadline)
         except NotSyncedError:
             return Restored()  # it has no functions, or points elsewhere: it takes nobody's place
-        problems = _make_all_served(api, [keeper], deadline)
+        problems = _make_all_served(api, [keeper], deadline, [url])
         if problems:
             return Restored(warnings=tuple(problems))
         if proof.row_of(api, url):  # it has an app id of its own, and takes nobody's place
             return Restored()
         return Restored(warnings=(not_served(keeper, pinned),))
 
+    def _rivals(self, api: Api, keepers: list[str]) -> list[str]:
+        """Return the other endpoints that answer: those that hang have a row that tells so."""
+        unasked = {port_of(row.url) for row in api.apps() or () if _is_not_asked(row)}
+        apart = {*unasked, *map(port_of, keepers)}
+        return [url for url in self.it.urls if port_of(url) not in apart]
+
     def _api(self, port: int) -> Api:
-        return self.it.api._replace(port=port)
+        return _sure(self.it, port)
 
     def _port_of_ours(self, served: tuple[ServedApp, ...]) -> int | None:
         """Return the served port of this repository; of the pool, where nobody listens any more."""
@@ -119,15 +131,17 @@ class Custody(NamedTuple):
 
 def remember(config: Config, here: Worktree, it: Target, port: int | None) -> Restore:
     """Note whom the server on `port` serves (None: no server); return what has it so again."""
-    before = proof.served(it.api._replace(port=port)) if port else ()
+    rows = _sure(it, port).apps() if port else ()
+    before = tuple(row for row in rows or () if row.served)
     others = pin.of_others(it.pid_file, here) if it.shared else ()
-    return Custody(config, here, it, before, _pinned(it, here), others).after_start
+    custody = Custody(config, here, it, before, _pinned(it, here), others, rows is not None)
+    return custody.after_start
 
 
 def remember_app(config: Config, here: Worktree, it: Target) -> Restore:
     """Note whom the server serves before this worktree's app is started; as `remember`."""
     used = settings.of(config).enabled and it.shared
-    before = proof.served(it.api) if used else ()
+    before = proof.served(_sure(it, it.port or 0)) if used else ()
     pinned = _pinned(it, here) if used else None
     if not before and pinned != here.root:  # nobody's place can be taken
         return lambda _port, _deadline: Restored()
@@ -176,7 +190,7 @@ def give_to_pinned(config: Config, here: Worktree, it: Target, deadline: float) 
         url = next(iter(_pinned_url(config, it, pinned)), None)
         if pinned in (None, here.root) or url is None or not sockets.is_open(port_of(url)):
             return None
-        problems = _make_all_served(it.api, [url], deadline)
+        problems = _make_all_served(_sure(it, it.port or 0), [url], deadline)
     return " ".join(problems) or not_served(url, pinned)
 
 
@@ -232,16 +246,27 @@ def _is_not_asked(row: ServedApp) -> bool:
     return row.app_id is None and row.error in NOT_ASKED
 
 
-def _make_all_served(api: Api, urls: list[str], deadline: float) -> list[str]:
-    """Have each app that listens served, one after another; return what went wrong."""
+def _make_all_served(
+    api: Api, urls: list[str], deadline: float, rivals: Sequence[str] = ()
+) -> list[str]:
+    """Have each app that listens served, one after another; return what went wrong.
+
+    See `proof.make_served` for the `rivals`.
+    """
     problems = []
+    rivals = [url for url in rivals if sockets.is_open(port_of(url))]
     for url in dict.fromkeys(urls):
         if sockets.is_open(port_of(url)):
             try:
-                proof.make_served(api, url, deadline)
+                proof.make_served(api, url, deadline, rivals)
             except NotSyncedError as error:
                 problems.append(error.message)
     return problems
+
+
+def _sure(it: Target, port: int) -> Api:
+    """Return the interface of the server on `port`, which is given its time to answer."""
+    return it.api._replace(port=port, timeout=SURE_TIMEOUT)
 
 
 def _pinned(it: Target, here: Worktree) -> Path | None:

@@ -69,7 +69,7 @@ def restart(
         _require_place(spec)
         # Half of the time at most goes into the stop, or none would be left for the start.
         before = examine(spec)
-        restore = spec.behaviour.remember(before.port if before.answers else None)
+        restore = spec.behaviour.remember(before.port if before.listener else None)
         stopped = stopping.under_lock(spec, min(STOP_GRACE, timeout / 2), force=force)
         done = _carry_out(spec, examine(spec), terms, restore=restore)
     if done is None:

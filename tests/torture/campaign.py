@@ -15,9 +15,12 @@ from pathlib import Path
 
 from support import World, claimed_ports, make_repository
 from torture.episode import ROUNDS, Episode
+from torture.scoped import ScopedWorld
 
 STORY = 60  # lines of it that a failure shows
 LOG = 4000  # characters of the server's log
+SCOPED = 0.3  # of all episodes: each worktree has a server of its own
+SLOTS = 4  # for the three worktrees, and those that are added
 
 
 def main(minutes: float, seed: int) -> int:
@@ -41,10 +44,17 @@ def main(minutes: float, seed: int) -> int:
 
 def run(seed: int, most: int = ROUNDS) -> int:
     """Run one episode and return the number of its rounds; tell its story if it fails."""
-    with claimed_ports() as port:
+    with contextlib.ExitStack() as held:
+        scoped = random.Random(f"scope {seed}").random() < SCOPED  # noqa: S311 - to be repeated
+        blocks = [held.enter_context(claimed_ports()) for _ in range(SLOTS if scoped else 1)]
         folder = tempfile.TemporaryDirectory(prefix="torture-")
         home = Path(folder.name).resolve()
-        world = World(home, port, make_repository(home / "seed"))
+        repository = make_repository(home / "seed")
+        world: World
+        if scoped:
+            world = ScopedWorld(home, blocks, repository)
+        else:
+            world = World(home, blocks[0], repository)
         episode = None
         try:
             episode = Episode(world, seed)

@@ -14,7 +14,9 @@ import psutil
 from support import Ran, World, accepts, describe, git, is_alive, until
 from torture import outside
 from torture.outside import CALL, Witness
+from torture.scoped import Own, ScopedWorld
 
+ENDS = frozenset({"stop", "restart"})  # a server, by being asked to
 CALLS = ("ensure", "ensure", "ensure", "ensure", "status", "status", "stop", "restart")
 SHAPES = ("", "hidden", "setsid", "unmarked")  # the last only where no launcher is killed
 MANNERS = ("", "slow=0.8", "late=0.4", "noise", "moves-once")
@@ -69,9 +71,13 @@ class Episode:
         self.number = 0
         self.ended = self.crashed = False  # something ends servers in this round; kills in any
         self.folders = [world.main, world.a, world.b]
-        self.witnesses = [Witness(world, 0)]
+        self.servers = {folder: self.server_of(folder) for folder in self.folders}
+        self.gone: list[World] = []  # of worktrees that were removed; only where each has its own
+        self.whose: dict[int, str] = {}  # the pid file that each process of a server was marked by
+        self.asked: set[Path] = set()  # whose server somebody was asked to end in this round
+        self.witnesses = [Witness(self.servers[world.main], 0)]
         if self.rng.random() < 0.3 and outside.can_make_containers():
-            self.witnesses.append(Witness(world, 1, manner="neighbour"))
+            self.witnesses.append(Witness(self.servers[world.main], 1, manner="neighbour"))
         self.by_hand: list[psutil.Process] = []
 
     def run(self, most: int) -> int:
@@ -82,6 +88,24 @@ class Episode:
         self.converge()
         return rounds
 
+    def server_of(self, folder: Path) -> World:
+        """Return what is asked for the server that a worktree uses."""
+        own = isinstance(self.world, ScopedWorld)
+        return Own(self.world, folder) if own else self.world  # type: ignore[return-value]
+
+    @property
+    def scoped(self) -> bool:
+        """Whether each worktree has a server of its own."""
+        return isinstance(self.world, ScopedWorld)
+
+    def each(self) -> list[World]:
+        """Return every server that there may be, those of removed worktrees included."""
+        return list({id(one): one for one in (*self.servers.values(), *self.gone)}.values())
+
+    def some(self, where: float) -> World:
+        """Return one of the servers."""
+        return pick(list(self.servers.values()), where * 7 % 1)
+
     # A round
 
     def plan(self) -> list[Step]:
@@ -89,6 +113,7 @@ class Episode:
         rng = self.rng
         deeds = [rng.choice(CALLS) for _ in range(rng.randint(2, 6))]
         deeds += [rng.choice(("add worktree", "remove worktree"))] if rng.random() < 0.3 else []
+        deeds += ["prune"] if self.scoped and rng.random() < 0.3 else []
         deeds += [rng.choice(list(DEEDS)) for _ in range(rng.randint(1, 3))] if self.rough else []
         return sorted(
             Step(
@@ -109,37 +134,54 @@ class Episode:
         self.world.behave(*filter(None, (shape, opens, manner + once)))
         steps = self.plan()
         kind = "rough" if self.rough else "gentle"
-        self.tell(f"round, {kind}, launcher {shape!r} {manner!r}")
-        self.ended = self.rough or any(step.do in {"stop", "restart"} for step in steps)
+        self.tell(f"round, {kind}{self.scoped * ', scoped'}, launcher {shape!r} {manner!r}")
+        self.ended = self.rough or any(step.do in ENDS for step in steps)
         self.crashed |= self.rough or any(step.killed and step.do in CALLS for step in steps)
+        before, self.asked = {} if self.rough else self.up(), set()
         begun = time.monotonic()
         while steps or self.calls:
             while steps and time.monotonic() >= begun + steps[0].at:
                 self.do(steps.pop(0))
             self.reap()
-            outside.check_one_server(self.world)
+            seen = outside.carriers()
+            self.whose |= {process.pid: file for process, (file, _) in seen.items()}
+            for server in self.each():
+                outside.check_one_server(server, seen)
             assert time.monotonic() < begun + BOUND, ("did not end", self.calls)
             time.sleep(0.02)
-        outside.check_files_are_whole(self.world)
-        if not self.crashed:
-            outside.check_record(self.world, must_be_there=False)
+        for server in self.servers.values():
+            outside.check_files_are_whole(server)
+            if not self.crashed:
+                outside.check_record(server, must_be_there=False)
+        now = self.up()
+        lost = {folder for folder in before if before[folder] != now.get(folder)}
+        lost &= self.servers.keys() - self.asked
+        assert not lost, ("ended by nobody who was asked to", lost, before, now)
         for witness in self.witnesses:
             witness.check()
         outside.check_opened(self.world)
 
+    def up(self) -> dict[Path, list[int]]:
+        """Return who listens for each worktree."""
+        found = {folder: outside.listeners(server) for folder, server in self.servers.items()}
+        return {folder: [one.pid for one in there] for folder, there in found.items() if there}
+
     def do(self, step: Step) -> None:
         """Begin with a step."""
-        if step.do in CALLS:
+        if step.do in CALLS or step.do == "prune":
             self.call(step.do, pick(self.folders, step.pick), step.killed)
         elif step.do == "add worktree":
             folder = self.world.folder / f"w{len(self.story)}"
             self.folders.append(self.world.add_worktree(folder))
+            self.servers[folder] = self.server_of(folder)
             self.tell(f"{step.do} {folder.name}")
         elif step.do == "remove worktree":
             busy = {self.world.main, *(call.folder for call in self.calls)}
             if free := [folder for folder in self.folders if folder not in busy]:
                 folder = pick(free, step.pick)
                 self.folders.remove(folder)
+                server = self.servers.pop(folder)
+                self.gone += [server] if self.scoped else []
                 git("worktree", "remove", "--force", folder, cwd=self.world.main)
                 self.tell(f"{step.do} {folder.name}")
         else:
@@ -151,7 +193,10 @@ class Episode:
         timeout = timeout or (5 if self.rough else 30)
         words = [f"--timeout={timeout}"] if task in {"ensure", "restart"} else []
         env = {CALL: str(self.number)}
-        child = self.world.start(f"inngest.{task}", "--json", *words, cwd=folder, env=env)
+        if task in ENDS:
+            self.asked |= {folder} if self.scoped else {*self.servers}
+        name = "dev.prune" if task == "prune" else f"inngest.{task}"
+        child = self.world.start(name, "--json", *words, cwd=folder, env=env)
         killed_at = time.monotonic() + (killed or 2 * BOUND)
         patience = timeout if words else WAIT  # the others wait for whoever holds the lock
         self.calls.append(Call(task, folder, child, killed_at, time.monotonic(), patience))
@@ -181,18 +226,28 @@ class Episode:
         allowed = {"status": {0, 3, 4}, "stop": {0}}.get(call.task, {0})
         if self.rough and call.task in {"ensure", "restart"}:
             allowed = {0, 13, 14, 15} | ({12} if self.strangers or self.by_hand else set())
+        if self.scoped and call.task in {"ensure", "restart"}:  # what is left over, no slot
+            allowed = allowed | ({12} if self.gone else set()) | self.no_slot()
         assert done.code in allowed, (f"{call.task} may give {allowed}", done)
         assert "Traceback" not in done.err, done
         if done.json.get("action") == "error":
             assert done.code > 4, done
             assert done.error["message"], done
         elif call.task in {"ensure", "restart"}:
-            self.check_named(done.json)
+            self.check_named(done.json, self.servers[call.folder])
+        for pid in done.json.get("pidsKilled", ()) if self.scoped else ():
+            file = str(self.servers[call.folder].pid_file)
+            assert self.whose.get(pid, file) == file, ("ended another worktree's", pid, done)
         return done
 
-    def check_named(self, answer: dict[str, object]) -> None:
-        """Fail unless the server that was named is that of this world, as far as can be known."""
-        holders = outside.listeners(self.world)
+    def no_slot(self) -> set[int]:
+        """Return what says that there are more worktrees than slots, where that is so."""
+        assert isinstance(self.world, ScopedWorld)
+        return {18} if len(self.folders) + len(self.gone) > len(self.world.pool) else set()
+
+    def check_named(self, answer: dict[str, object], server: World) -> None:
+        """Fail unless the server that was named is the one meant, as far as can be known."""
+        holders = outside.listeners(server)
         if self.ended:  # it may be gone by now
             known = {process.pid for process in outside.ours(self.world, self.witnesses)}
             unknown = {answer["pid"], answer["listenerPid"]} - known
@@ -215,7 +270,8 @@ class Episode:
 
     def _hit(self, where: float, blow) -> str:  # noqa: ANN001
         known = {witness.child.pid for witness in self.witnesses}
-        found = {*outside.marked(self.world), *outside.listeners(self.world)}
+        found = {one for server in self.each() for one in outside.marked(server)}
+        found |= {one for server in self.each() for one in outside.listeners(server)}
         found = {process for process in found if process.pid not in known}
         if not found:
             return "none there"
@@ -233,7 +289,7 @@ class Episode:
         """Let another listener have the port, where it is free."""
         address = pick(list(outside.addresses()), where)
         manner = {0: "mute", 1: "drip", 2: "drip"}.get(int(where * 10 % 1 * 10), "")
-        witness = Witness(self.world, len(self.witnesses), address, manner)
+        witness = Witness(self.some(where), len(self.witnesses), address, manner)
         self.witnesses.append(witness)
         return f"{witness.name}, pid {witness.child.pid}, {witness.is_there or 'taken'}"
 
@@ -244,9 +300,10 @@ class Episode:
             witness.leave()
         return str([witness.child.pid for witness in here])
 
-    def start_by_hand(self, _: float) -> str:
+    def start_by_hand(self, where: float) -> str:
         """Start a server of the same kind without the package; it may be adopted, and stopped."""
-        words = [*self.world.fake(), "dev", "--port", str(self.world.port)]
+        port = self.some(where).port or self.world.port
+        words = [*self.world.fake(), "dev", "--port", str(port)]
         child = self.world.processes.popen(
             words, env=self.world.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -255,7 +312,8 @@ class Episode:
 
     def lose_file(self, where: float) -> str:
         """Remove the pid file, the record, or both."""
-        files = (self.world.pid_file, self.world.record_file)
+        server = self.some(where)
+        files = (server.pid_file, server.record_file)
         lost = pick([files[:1], files[1:], files], where)
         for file in lost:
             file.unlink(missing_ok=True)
@@ -270,20 +328,22 @@ class Episode:
         hit = self.kill_server(where * 2) if where < 0.5 else "no server"
         return f"{len(self.calls)} callers, {lost}, {hit}"
 
-    def forge_file(self, _: float) -> str:
+    def forge_file(self, where: float) -> str:
         """Let pid file and record name a bystander, as if a pid had been used again."""
         pid = self.witnesses[0].child.pid
-        self.world.pid_file.write_text(f"{pid}\n")
+        server = self.some(where)
+        server.pid_file.write_text(f"{pid}\n")
         with contextlib.suppress(FileNotFoundError, ValueError):
-            record = json.loads(self.world.record_file.read_text())
-            self.world.record_file.write_text(json.dumps({**record, "pid": pid}))
+            record = json.loads(server.record_file.read_text())
+            server.record_file.write_text(json.dumps({**record, "pid": pid}))
         return f"pid {pid}"
 
-    def open_program(self, _: float) -> str:
+    def open_program(self, where: float) -> str:
         """Let a server that was proved to run open a program, as a user opens an editor."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            if json.loads(self.world.record_file.read_text())["listener"]:
-                url = f"http://127.0.0.1:{self.world.port}/open-in-editor"
+            server = self.some(where)
+            if json.loads(server.record_file.read_text())["listener"]:
+                url = f"http://127.0.0.1:{server.port}/open-in-editor"
                 with urllib.request.urlopen(url, timeout=1) as answer:
                     return f"status {answer.status}"
         return "none there"
@@ -298,24 +358,25 @@ class Episode:
         """
         self.tell("order again")
         self.stranger_leaves()
-        for process in {*self.by_hand} - {*outside.listeners(self.world)}:
+        at_home = {one for server in self.each() for one in outside.listeners(server)}
+        for process in {*self.by_hand} - at_home:
             with contextlib.suppress(psutil.NoSuchProcess):  # it went to another port
                 process.kill()
         for process in self.by_hand:
             with contextlib.suppress(psutil.NoSuchProcess):  # frozen, it can't say what it is
                 process.resume()
         self.world.behave()
-        done = self.now("ensure", timeout=5 if self.rough else 30)
-        if done.code == 14:
-            done = self.now("restart", timeout=30)
-        assert done.code == 0, done
-        holders = outside.listeners(self.world)
-        assert [holder.pid for holder in holders] == [done.json["listenerPid"]], (done, holders)
-        outside.check_one_server(self.world)
-        outside.check_record(self.world, must_be_there=True)
-        stopped = self.now("stop").json
-        assert stopped["portFree"], stopped
-        outside.check_nothing_left(self.world)
+        if self.scoped:
+            self.now("prune", self.world.main)
+            self.gone.clear()
+        up = [folder for folder in self.folders[: None if self.scoped else 1] if self.comes(folder)]
+        for number, folder in enumerate(up):
+            server = self.servers[folder]
+            stopped = self.now("stop", folder).json
+            assert stopped["portFree"], stopped
+            outside.check_nothing_left(server)
+            for other in up[number + 1 :]:
+                outside.check_record(self.servers[other], must_be_there=True)
         outside.check_opened(self.world)
         for witness in self.witnesses:
             witness.check()
@@ -323,13 +384,28 @@ class Episode:
             until(lambda: not outside.ours(self.world, self.witnesses), 2)
         left = [*map(describe, outside.ours(self.world, self.witnesses))]
         assert not left, ("left after stop", left)
-        assert not accepts(self.world.port)
+        assert not any(accepts(server.port) for server in self.each())
         self.witnesses[0].leave()
 
-    def now(self, task: str, timeout: int = 0) -> Ran:
+    def comes(self, folder: Path) -> bool:
+        """Fail unless `ensure` gives a worktree its server; return False where it has no slot."""
+        done = self.now("ensure", folder, timeout=5 if self.rough else 30)
+        if done.code == 14:
+            done = self.now("restart", folder, timeout=30)
+        if done.code == 18 and self.scoped:
+            return False
+        assert done.code == 0, done
+        server = self.servers[folder]
+        holders = outside.listeners(server)
+        assert [holder.pid for holder in holders] == [done.json["listenerPid"]], (done, holders)
+        outside.check_one_server(server)
+        outside.check_record(server, must_be_there=True)
+        return True
+
+    def now(self, task: str, folder: Path, timeout: int = 0) -> Ran:
         """Run a command to its end."""
         self.ended = True
-        self.call(task, self.world.main, timeout=timeout)
+        self.call(task, folder, timeout=timeout)
         call = self.calls.pop()
         call.child.wait(BOUND)
         return self.check_answer(call)

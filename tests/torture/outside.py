@@ -56,16 +56,26 @@ class Witness:
         self.child.wait()
 
 
-def marked(world: World) -> dict[psutil.Process, str]:
-    """Return all live processes of the world's servers, and which call started each."""
+Seen = dict[psutil.Process, tuple[str, str]]
+
+
+def carriers() -> Seen:
+    """Return all live processes of servers: the pid file in the mark, which call started each."""
     found = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             env = process.environ()
-            mark = env.get("DEVSERVERS_SERVER")
-            if mark == f"inngest:{world.pid_file}" and WITNESS not in env:
-                found[process] = env.get(CALL, "?")
-    return {process: call for process, call in found.items() if is_alive(process)}
+            mark = env.get("DEVSERVERS_SERVER", "")
+            if mark.startswith("inngest:") and WITNESS not in env:
+                found[process] = (mark.removeprefix("inngest:"), env.get(CALL, "?"))
+    return {process: marks for process, marks in found.items() if is_alive(process)}
+
+
+def marked(world: World, seen: Seen | None = None) -> dict[psutil.Process, str]:
+    """Return all live processes of the world's servers, and which call started each."""
+    found = carriers() if seen is None else seen
+    own = str(world.pid_file)
+    return {process: call for process, (file, call) in found.items() if file == own}
 
 
 def listeners(world: World) -> list[psutil.Process]:
@@ -125,9 +135,9 @@ def belongs(process: psutil.Process, root: int) -> bool:
     return False
 
 
-def check_one_server(world: World) -> None:
+def check_one_server(world: World, seen: Seen | None = None) -> None:
     """Fail if two servers are there at once, each started by another call."""
-    found = marked(world)
+    found = marked(world, seen)
     if len(set(found.values())) > 1:
         found = {process: call for process, call in found.items() if is_alive(process)}
     calls = set(found.values())
