@@ -538,8 +538,9 @@ def test_every_file_that_is_written_is_there(place: NextWorld) -> None:
     place.log.write_text("what was there before\n")
     for _ in range(2):
         run_hook(place, "--wait", "--nextjs", "ensure", cwd=place.a)
-    place.app(place.pool[-1], cwd=place.b)
-    place.call("inngest.sync", f"--port={place.pool[-1]}")
+    free = next(port for port in place.pool if port != int(place.claim(place.a)))
+    place.app(free, cwd=place.b)
+    place.call("inngest.sync", f"--port={free}")
     found = written(place)
     place.call("dev.down", "--all", cwd=place.a)
     rows = table("Files", "file", "holds")
