@@ -371,3 +371,43 @@ def test_the_app_of_a_monorepo_runs_in_its_own_folder(place: Place) -> None:
     assert (found["adopted"], found["listenerPid"]) == (True, by_hand.pid)
     assert "apps/web" in place.refused("nextjs.ensure", code=11, cwd=place.b)["message"]
     assert os.path.isdir(place.b)  # noqa: PTH112
+
+
+def test_a_folder_that_is_not_there_is_named_not_made(place: Place) -> None:
+    place.declare({"worker": {"command": prints(), "cwd": "apps/wrok"}})
+    error = place.refused("worker.ensure", code=11)
+    assert (
+        f"servers.worker.cwd names 'apps/wrok', and there is no folder {place.main}"
+        in error["message"]
+    )
+    assert not (place.main / "apps").exists()
+    assert place.call("worker.status", code=3)["state"] == "stopped"
+
+
+def test_what_a_placeholder_stands_for_is_the_worktrees_to_keep(place: Place) -> None:
+    server = {"command": prints(0.1, "{web.port}"), "ready": {"log": "Ready"}}
+    place.declare(
+        {"web": web(place), "worker": server, "slotted": {"command": prints(1, "{slot}")}}
+    )
+    folders = [place.a, place.b]
+    done = [ran.json["command"][3] for ran in place.at_once(folders, "worker.ensure", "--json")]
+    assert done == [str(place.call("web.ensure", cwd=folder)["port"]) for folder in folders]
+    slot = place.call("slotted.ensure", cwd=place.main)["command"][3]
+    assert place.claim(place.main).strip() == str(place.pool[int(slot)])
+
+
+def test_a_pool_that_is_used_up_keeps_nobody_from_asking_and_stopping(place: Place) -> None:
+    words = ["{slot}", "{web.url}"]
+    worker = {"command": prints(0.1, *words), "env": {"SLOT": "{slot}"}, "ready": {"log": "Ready"}}
+    place.declare({"web": web(place), "worker": worker, "plain": {"command": prints()}})
+    for folder in (place.main, place.a, place.b):
+        place.call("ports.assign", cwd=folder)
+    late = place.tree("late")
+    assert "claimed by" in place.run("worker.ensure", cwd=late).err
+    assert place.refused("worker.ensure", code=18, cwd=late)
+    assert place.call("worker.status", code=3, cwd=late)["state"] == "stopped"
+    assert place.call("worker.stop", cwd=late)["action"] == "not-running"
+    assert place.call("dev.status", cwd=late)["worktrees"][-1]["servers"]["worker"]
+    place.call("dev.down", cwd=late)
+    assert place.call("plain.ensure", cwd=late)["action"] == "started"
+    place.call("plain.stop", cwd=late)

@@ -22,7 +22,8 @@ def kind_of(one: Declared) -> Kind:
     def assign(
         config: Config, here: Worktree, *, claim: bool, env: Mapping[str, str] = os.environ
     ) -> Assignment:
-        del env
+        if claim:
+            _claim_named(config, here, one, env)
         return Assignment(_port(config, here, one, claim=claim) or 0)
 
     def declare(
@@ -58,6 +59,19 @@ def _port(config: Config, here: Worktree, one: Declared, *, claim: bool) -> int 
         if claim:
             raise
         return None
+
+
+def _claim_named(config: Config, here: Worktree, one: Declared, env: Mapping[str, str]) -> None:
+    """Let the worktree keep what the placeholders of `one` stand for, or another could get it."""
+    fields = {field for text in (*one.command, *one.env.values()) for field in placeholders(text)}
+    for field in fields:
+        name, _, _ = field.rpartition(".")
+        if other := config.servers.get(name):
+            _port(config, here, other, claim=True)
+        elif name:
+            kinds.kind(name).assign(config, here, claim=True, env=env)
+        elif field == "slot":
+            assignment.slot(config, here, claim=True)
 
 
 def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> ServerSpec:
@@ -119,6 +133,12 @@ def _deciding(config: Config, one: Declared) -> Iterator[tuple[str, object]]:
 
 
 def _check_program(one: Declared, words: tuple[str, ...], folder: Path, here: Worktree) -> None:
+    if not folder.is_dir():
+        raise CliNotFoundError(
+            f"servers.{one.name}.cwd names {one.cwd!r}, and there is no folder {folder}.",
+            hint=f"Correct servers.{one.name}.cwd in the configuration.",
+            details={"lookedFor": [str(folder)]},
+        )
     program = words[0]
     inside = os.path.dirname(program) and not os.path.isabs(program)  # noqa: PTH117, PTH120
     whole = str(folder / program) if inside else program
@@ -134,14 +154,18 @@ def _check_program(one: Declared, words: tuple[str, ...], folder: Path, here: Wo
 def _known(
     config: Config, here: Worktree, port: int | None, texts: tuple[str, ...]
 ) -> dict[str, str]:
-    """Return what each placeholder in `texts` stands for."""
+    """Return what each placeholder in `texts` stands for.
+
+    Empty for what only a slot would tell, where the pool has none left: nothing starts then, but
+    a question is answered.
+    """
     found = {}
     for field in {field for text in texts for field in placeholders(text)}:
         name, _, what = field.rpartition(".")
         if name:
             found[field] = _of_other(config, here, name, what)
         elif field == "slot":
-            found[field] = str(assignment.slot(config, here, claim=False))
+            found[field] = _slot(config, here)
         else:
             simple = {
                 "port": str(port or ""),
@@ -154,7 +178,16 @@ def _known(
     return found
 
 
+def _slot(config: Config, here: Worktree) -> str:
+    try:
+        return str(assignment.slot(config, here, claim=False))
+    except NoPortError:
+        return ""
+
+
 def _of_other(config: Config, here: Worktree, name: str, what: str) -> str:
     other = kinds.of(config)[name]
     port = other.assign(config, here, claim=False).port
+    if not port:
+        return ""
     return str(port) if what == "port" else url_of(None, port)
