@@ -411,3 +411,47 @@ def test_a_pool_that_is_used_up_keeps_nobody_from_asking_and_stopping(place: Pla
     place.call("dev.down", cwd=late)
     assert place.call("plain.ensure", cwd=late)["action"] == "started"
     place.call("plain.stop", cwd=late)
+
+
+def test_a_server_that_is_declared_no_more_is_pruned(place: Place) -> None:
+    place.declare({"old": web(place), "kept": {"command": prints()}})
+    done = place.call("old.ensure", cwd=place.a)
+    kept = place.call("kept.ensure", cwd=place.a)
+    place.declare({"kept": {"command": prints()}})
+    found = place.call("dev.prune", "--dry-run")["pruned"]
+    assert [(one["kind"], one["why"]) for one in found] == [
+        ("server", "the configuration declares it no more")
+    ]
+    assert accepts(done["port"])
+    place.call("dev.prune")
+    until(lambda: not accepts(done["port"]))
+    assert place.call("dev.prune")["pruned"] == []
+    assert place.call("kept.status", cwd=place.a)["pid"] == kept["pid"]
+    assert not list((place.git_dir(place.a) / "devservers").glob("old.pid*[!k]"))
+
+
+def test_one_that_cannot_be_stopped_keeps_no_other_running(place: Place) -> None:
+    place.declare({name: {"command": prints()} for name in ("first", "middle", "last")})
+    place.call("dev.up")
+    record = place.git_dir(place.main) / "devservers" / "middle.pid.json"
+    aside = record.rename(record.with_suffix(".aside"))
+    record.mkdir()
+    assert place.refused("dev.down", code=17)
+    assert [place.run(f"{name}.status").code for name in ("first", "last")] == [3, 3]
+    record.rmdir()
+    aside.rename(record)
+    assert place.call("middle.stop")["action"] == "stopped"
+
+
+def test_who_used_a_shared_server_is_named_only_if_it_was_stopped(place: Place) -> None:
+    place.declare({"mail": web(place, scope="machine")})
+    place.call("nextjs.ensure", cwd=place.a)
+    assert "was still using the mail" not in place.run("dev.down", "--all").err
+    place.call("mail.ensure")
+    assert "was still using the mail" in place.run("dev.down", "--all").err
+
+
+def test_a_file_that_is_no_json_is_said_by_whatever_is_asked_for(place: Place) -> None:
+    place.config.write_text('{"servers": {,}')
+    assert "not valid JSON" in place.refused("storybook.ensure", code=10)["message"]
+    assert "No idea what" in place.run("storybook.tset").err
