@@ -455,3 +455,30 @@ def test_a_file_that_is_no_json_is_said_by_whatever_is_asked_for(place: Place) -
     place.config.write_text('{"servers": {,}')
     assert "not valid JSON" in place.refused("storybook.ensure", code=10)["message"]
     assert "No idea what" in place.run("storybook.tset").err
+
+
+def test_doctor_looks_at_folder_program_and_port(place: Place) -> None:
+    worker = {"command": prints(0.1, "a-secret")}
+    place.declare({"web": web(place), "worker": worker})
+
+    def checks() -> dict[str, dict[str, Any]]:
+        found = place.run("inngest.doctor", "--json").json["checks"]
+        return {one["name"]: one for one in found if one["name"].startswith("servers.")}
+
+    found = checks()
+    kinds = {"web": ("cwd", "command", "port"), "worker": ("cwd", "command")}
+    assert list(found) == [f"servers.{name}.{key}" for name in kinds for key in kinds[name]]
+    assert all(one["ok"] for one in found.values()), found
+    assert "a-secret" not in str(found)
+    port = place.call("web.ensure")["port"]
+    assert checks()["servers.web.port"]["detail"] == f"{port}: ours, listens and answers"
+    place.call("web.stop")
+    stranger = place.listener(port=port)
+    gone = {"command": ["no-such-program"]}
+    place.declare({"web": web(place), "gone": gone, "lost": {**worker, "cwd": "no/where"}})
+    found = {name: one for name, one in checks().items() if not one["ok"]}
+    assert list(found) == ["servers.web.port", "servers.gone.command", "servers.lost.cwd"]
+    assert f"pid {stranger.pid}" in found["servers.web.port"]["detail"]
+    assert "another servers.web.port" in found["servers.web.port"]["fix"]
+    assert "no-such-program" in found["servers.gone.command"]["detail"]
+    assert str(place.main / "no/where") in found["servers.lost.cwd"]["detail"]

@@ -2,14 +2,14 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from devservers import kinds
 from devservers.config import Config
 from devservers.declared.settings import MACHINE, Declared, filled, placeholders
 from devservers.errors import CliNotFoundError, NoPortError
-from devservers.kind import Assignment, Kind
+from devservers.kind import Assignment, Check, Kind
 from devservers.ports import assignment
 from devservers.spec import Behaviour, Brought, Files, ServerSpec, Words, url_of
 from devservers.system import programs
@@ -32,6 +32,12 @@ def kind_of(one: Declared) -> Kind:
         del stand_in
         return spec(config, here, one, assigned.port or None)
 
+    def checks(config: Config, here: Worktree) -> Iterable[Check]:
+        from devservers.declared import doctor  # noqa: PLC0415 - only here
+
+        port = _port(config, here, one, claim=False)
+        return doctor.checks(one, spec(config, here, one, port))
+
     return Kind(
         name=one.name,
         title=f"{one.name} server",
@@ -44,6 +50,7 @@ def kind_of(one: Declared) -> Kind:
         needs=one.needs,
         up=one.up,
         built_in=False,
+        checks=checks,
     )
 
 
