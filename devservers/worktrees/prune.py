@@ -58,7 +58,8 @@ def prune(config: Config, here: Worktree, *, dry_run: bool = False) -> Pruned:
     ending += _listeners(config, here, known, warnings.append)
     known |= {victim for finding in ending for victim in finding.processes}
     ending += _of_other_scope(config, here, known)
-    ending += _undeclared(here)
+    known |= {victim for finding in ending for victim in finding.processes}
+    ending += _undeclared(here, known)
     known |= {victim for finding in ending for victim in finding.processes}
     removing = [*_lost_claims(config, here), *_stale_records(config, here, known)]
     if not dry_run:
@@ -175,7 +176,7 @@ def _of_other_scope(config: Config, here: Worktree, known: set[Identity]) -> Ite
                     yield Finding("server", what, why, members)
 
 
-def _undeclared(here: Worktree) -> Iterator[Finding]:
+def _undeclared(here: Worktree, known: set[Identity]) -> Iterator[Finding]:
     """Find recorded servers that the configuration of their worktree declares no more.
 
     Another branch may have declared them, and no task knows their names now. Where a configuration
@@ -186,8 +187,10 @@ def _undeclared(here: Worktree) -> Iterator[Finding]:
     for tree in worktree.every(here):
         try:
             settings = configuration.load(tree.root, tree.main)
-            known = kinds.of(settings).values()
-            declared |= {kind.declare(settings, tree, Assignment(0)).files.pid for kind in known}
+            specs = (
+                kind.declare(settings, tree, Assignment(0)) for kind in kinds.of(settings).values()
+            )
+            declared |= {spec.files.pid for spec in specs}
             places |= {tree.state_dir, tree.shared_dir}
         except DevServerError:
             return
@@ -200,7 +203,8 @@ def _undeclared(here: Worktree) -> Iterator[Finding]:
             members = process.family((record.process,), marker).members
             what = f"{_named(members, None)}: {pid_file.stem} server"
             why = "the configuration declares it no more"
-            yield Finding("server", what, why, members, pid_file=pid_file)
+            if not known & set(members):
+                yield Finding("server", what, why, members, pid_file=pid_file)
 
 
 def _lost(here: Worktree) -> Iterator[tuple[Path, Path]]:
