@@ -482,3 +482,16 @@ def test_doctor_looks_at_folder_program_and_port(place: Place) -> None:
     assert "another servers.web.port" in found["servers.web.port"]["fix"]
     assert "no-such-program" in found["servers.gone.command"]["detail"]
     assert str(place.main / "no/where") in found["servers.lost.cwd"]["detail"]
+
+
+def test_its_program_is_looked_for_on_the_path_that_it_is_given(place: Place) -> None:
+    tool = place.main / "bin" / "tool"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho Ready\nexec sleep 600\n")
+    tool.chmod(0o755)
+    env = {"PATH": f"{{main}}/bin:{os.environ['PATH']}"}
+    place.declare({"tool": {"command": ["tool"], "env": env, "ready": {"log": "Ready"}}})
+    assert place.call("tool.ensure")["action"] == "started"
+    assert place.call("tool.stop")["action"] == "stopped"
+    place.declare({"tool": {"command": ["sleep", "600"], "env": {"PATH": "{main}/bin"}}})
+    assert "'sleep', which can't be run" in place.refused("tool.ensure", code=11)["message"]

@@ -93,7 +93,7 @@ def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> Ser
 
     def command() -> tuple[str, ...]:
         found = words()
-        _check_program(one, found, folder, here)
+        _check_program(one, found, folder, here, whole["PATH"])
         return found
 
     def differences(running: tuple[str, ...]) -> tuple[str, ...]:
@@ -108,13 +108,15 @@ def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> Ser
     texts = tuple(one.env.values())
     known = _known(config, here, port, texts) if texts else {}
     env = {name: filled(text, known) for name, text in one.env.items()}
+    whole = {"PATH": os.defpath, **clean_env(os.environ)}
+    whole |= {**kinds.exports(config, here).variables, **env}
     return ServerSpec(
         name=one.name,
         title=f"{one.name} server",
         port=port,
         command=command,
         cwd=folder,
-        env={**clean_env(os.environ), **kinds.exports(config, here).variables, **env},
+        env=whole,
         files=Files(
             place / f"{one.name}.pid",
             place / f"{one.name}.log",
@@ -139,7 +141,9 @@ def _deciding(config: Config, one: Declared) -> Iterator[tuple[str, object]]:
             yield full, getattr(one, key)
 
 
-def _check_program(one: Declared, words: tuple[str, ...], folder: Path, here: Worktree) -> None:
+def _check_program(
+    one: Declared, words: tuple[str, ...], folder: Path, here: Worktree, path: str
+) -> None:
     if not folder.is_dir():
         raise CliNotFoundError(
             f"servers.{one.name}.cwd names {one.cwd!r}, and there is no folder {folder}.",
@@ -149,7 +153,7 @@ def _check_program(one: Declared, words: tuple[str, ...], folder: Path, here: Wo
     program = words[0]
     inside = os.path.dirname(program) and not os.path.isabs(program)  # noqa: PTH117, PTH120
     whole = str(folder / program) if inside else program
-    found = programs.find(whole, os.environ.get("PATH", os.defpath), here.root if inside else None)
+    found = programs.find(whole, path, here.root if inside else None)
     if found is None:
         raise CliNotFoundError(
             f"servers.{one.name}.command names {program!r}, which can't be run.",
