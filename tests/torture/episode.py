@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -16,6 +17,12 @@ from torture import outside
 from torture.outside import CALL, Witness
 
 CALLS = ("ensure", "ensure", "ensure", "ensure", "status", "status", "stop", "restart")
+SIDE = ("ensure", "ensure", "stop", "status", "restart")  # of a server that is declared besides
+SIDE_SERVER = """import os, time
+if os.fork():
+    time.sleep(0.3)
+    print("Ready", flush=True)
+time.sleep(600)"""
 SHAPES = ("", "hidden", "setsid", "unmarked")  # the last only where no launcher is killed
 MANNERS = ("", "slow=0.8", "late=0.4", "noise", "moves-once")
 BAD_MANNERS = ("slow=0.8", "deaf", "fork-on-term", "exit=1", "hang", "mute")
@@ -50,6 +57,7 @@ class Call(NamedTuple):
     """A monotonic instant."""
     timeout: float
     """Seconds."""
+    server: str = "inngest"
 
 
 class Episode:
@@ -88,6 +96,7 @@ class Episode:
         """Draw what is to happen."""
         rng = self.rng
         deeds = [rng.choice(CALLS) for _ in range(rng.randint(2, 6))]
+        deeds += [f"side {rng.choice(SIDE)}" for _ in range(rng.randint(0, 3))]
         deeds += [rng.choice(("add worktree", "remove worktree"))] if rng.random() < 0.3 else []
         deeds += [rng.choice(list(DEEDS)) for _ in range(rng.randint(1, 3))] if self.rough else []
         return sorted(
@@ -107,6 +116,7 @@ class Episode:
         once = f"={self.world.folder / 'moved'}" if manner == "moves-once" else ""
         opens = f"opens={self.world.folder}"
         self.world.behave(*filter(None, (shape, opens, manner + once)))
+        self.declare()
         steps = self.plan()
         kind = "rough" if self.rough else "gentle"
         self.tell(f"round, {kind}, launcher {shape!r} {manner!r}")
@@ -118,6 +128,7 @@ class Episode:
                 self.do(steps.pop(0))
             self.reap()
             outside.check_one_server(self.world)
+            outside.check_one_server(self.world, outside.side_mark(self.world))
             assert time.monotonic() < begun + BOUND, ("did not end", self.calls)
             time.sleep(0.02)
         outside.check_files_are_whole(self.world)
@@ -131,6 +142,8 @@ class Episode:
         """Begin with a step."""
         if step.do in CALLS:
             self.call(step.do, pick(self.folders, step.pick), step.killed)
+        elif step.do.startswith("side "):
+            self.call(step.do.removeprefix("side "), self.world.main, step.killed, server="side")
         elif step.do == "add worktree":
             folder = self.world.folder / f"w{len(self.story)}"
             self.folders.append(self.world.add_worktree(folder))
@@ -145,18 +158,33 @@ class Episode:
         else:
             self.tell(f"{step.do}: {DEEDS[step.do](self, step.pick)}")
 
-    def call(self, task: str, folder: Path, killed: float | None = None, timeout: int = 0) -> None:
+    def declare(self) -> None:
+        """Declare a server besides, without a port, that has a child."""
+        data = json.loads(self.world.config.read_text())
+        command = [sys.executable, "-I", "-S", "-c", SIDE_SERVER]
+        data["servers"] = {"side": {"command": command, "ready": {"log": "^Ready"}}}
+        self.world.config.write_text(json.dumps(data))
+
+    def call(
+        self,
+        task: str,
+        folder: Path,
+        killed: float | None = None,
+        timeout: int = 0,
+        *,
+        server: str = "inngest",
+    ) -> None:
         """Start a command."""
         self.number += 1
         timeout = timeout or (5 if self.rough else 30)
         words = [f"--timeout={timeout}"] if task in {"ensure", "restart"} else []
         env = {CALL: str(self.number)}
-        child = self.world.start(f"inngest.{task}", "--json", *words, cwd=folder, env=env)
+        child = self.world.start(f"{server}.{task}", "--json", *words, cwd=folder, env=env)
         killed_at = time.monotonic() + (killed or 2 * BOUND)
         patience = timeout if words else WAIT  # the others wait for whoever holds the lock
-        self.calls.append(Call(task, folder, child, killed_at, time.monotonic(), patience))
+        self.calls.append(Call(task, folder, child, killed_at, time.monotonic(), patience, server))
         fate = f", to be killed after {killed:.2f} s" if killed else ""
-        self.tell(f"{task} in {folder.name}: pid {child.pid}, call {self.number}{fate}")
+        self.tell(f"{server}.{task} in {folder.name}: pid {child.pid}, call {self.number}{fate}")
 
     def reap(self) -> None:
         """Kill whose time has come; check the answers of those that have ended."""
@@ -174,19 +202,20 @@ class Episode:
         """Fail unless a command said what it may say."""
         done = self.world.result(call.child)
         self.tell(
-            f"{call.task}, pid {call.child.pid}: {done.code} {(done.out + done.err)[:MOST_KEPT]}"
+            f"{call.server}.{call.task}, pid {call.child.pid}: {done.code} "
+            f"{(done.out + done.err)[:MOST_KEPT]}"
         )
         if done.code == -9 and call.killed_at < time.monotonic():
             return done
         allowed = {"status": {0, 3, 4}, "stop": {0}}.get(call.task, {0})
-        if self.rough and call.task in {"ensure", "restart"}:
+        if self.rough and call.task in {"ensure", "restart"} and call.server == "inngest":
             allowed = {0, 13, 14, 15} | ({12} if self.strangers or self.by_hand else set())
         assert done.code in allowed, (f"{call.task} may give {allowed}", done)
         assert "Traceback" not in done.err, done
         if done.json.get("action") == "error":
             assert done.code > 4, done
             assert done.error["message"], done
-        elif call.task in {"ensure", "restart"}:
+        elif call.task in {"ensure", "restart"} and call.server == "inngest":
             self.check_named(done.json)
         return done
 
@@ -305,6 +334,8 @@ class Episode:
             with contextlib.suppress(psutil.NoSuchProcess):  # frozen, it can't say what it is
                 process.resume()
         self.world.behave()
+        self.declare()
+        self.converge_side()
         done = self.now("ensure", timeout=5 if self.rough else 30)
         if done.code == 14:
             done = self.now("restart", timeout=30)
@@ -326,10 +357,19 @@ class Episode:
         assert not accepts(self.world.port)
         self.witnesses[0].leave()
 
-    def now(self, task: str, timeout: int = 0) -> Ran:
+    def converge_side(self) -> None:
+        """Fail unless the declared server can be had, once, and goes without a trace."""
+        mark = outside.side_mark(self.world)
+        done = self.now("ensure", timeout=30, server="side")
+        outside.check_one_server(self.world, mark)
+        assert done.json["pid"] in {one.pid for one in outside.marked(self.world, mark)}, done
+        self.now("stop", server="side")
+        assert [*map(describe, outside.marked(self.world, mark))] == []
+
+    def now(self, task: str, timeout: int = 0, server: str = "inngest") -> Ran:
         """Run a command to its end."""
         self.ended = True
-        self.call(task, self.world.main, timeout=timeout)
+        self.call(task, self.world.main, timeout=timeout, server=server)
         call = self.calls.pop()
         call.child.wait(BOUND)
         return self.check_answer(call)

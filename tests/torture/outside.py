@@ -56,14 +56,23 @@ class Witness:
         self.child.wait()
 
 
-def marked(world: World) -> dict[psutil.Process, str]:
-    """Return all live processes of the world's servers, and which call started each."""
+def side_mark(world: World) -> str:
+    """Return the mark of the server that the main worktree declares."""
+    return f"side:{world.main / '.git' / 'devservers' / 'side.pid'}"
+
+
+def marked(world: World, of: str = "") -> dict[psutil.Process, str]:
+    """Return all live processes of the world's servers, and which call started each.
+
+    With a mark, of that server.
+    """
     found = {}
+    wanted = of or f"inngest:{world.pid_file}"
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             env = process.environ()
             mark = env.get("DEVSERVERS_SERVER")
-            if mark == f"inngest:{world.pid_file}" and WITNESS not in env:
+            if mark == wanted and WITNESS not in env:
                 found[process] = env.get(CALL, "?")
     return {process: call for process, call in found.items() if is_alive(process)}
 
@@ -125,9 +134,9 @@ def belongs(process: psutil.Process, root: int) -> bool:
     return False
 
 
-def check_one_server(world: World) -> None:
+def check_one_server(world: World, of: str = "") -> None:
     """Fail if two servers are there at once, each started by another call."""
-    found = marked(world)
+    found = marked(world, of)
     if len(set(found.values())) > 1:
         found = {process: call for process, call in found.items() if is_alive(process)}
     calls = set(found.values())
