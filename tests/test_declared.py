@@ -296,7 +296,7 @@ WRONG = [
     ({"a": {}}, "servers.a.command is null; it is needed"),
     ({"a": {"command": "x"}}, "servers.a.command"),
     ({"a": {"command": []}}, "begins with a program"),
-    ({"a": {"command": ["x"], "comand": 1}}, "servers.a.comand is 1; it is not a known key"),
+    ({"a": {"command": ["x"], "cmd": 1}}, "servers.a.cmd is 1; it is not a known key"),
     ({"a": {"command": ["x"], "port": 0}}, "from 1 to 65535"),
     ({"a": {"command": ["x"], "port": "6006"}}, "from 1 to 65535"),
     ({"a": {"command": ["x"], "port": 65535}}, "slots would have port"),
@@ -374,10 +374,10 @@ def test_the_app_of_a_monorepo_runs_in_its_own_folder(place: Place) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named_not_made(place: Place) -> None:
-    place.declare({"worker": {"command": prints(), "cwd": "apps/wrok"}})
+    place.declare({"worker": {"command": prints(), "cwd": "apps/absent"}})
     error = place.refused("worker.ensure", code=11)
     assert (
-        f"servers.worker.cwd names 'apps/wrok', and there is no folder {place.main}"
+        f"servers.worker.cwd names 'apps/absent', and there is no folder {place.main}"
         in error["message"]
     )
     assert not (place.main / "apps").exists()
