@@ -48,6 +48,15 @@ class User(NamedTuple):
     port: int
 
 
+class Check(NamedTuple):
+    """One precondition: whether it holds, what was found, and what to do if it doesn't."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str | None = None
+
+
 class Assign(Protocol):
     """Decides which port a worktree's server has."""
 
@@ -148,5 +157,7 @@ class Kind(NamedTuple):
     """Where a worktree's server runs, else the port it would have; all listening sockets given."""
     is_server: Callable[[int], bool] | None = None
     """Whether a process is a server of this kind, whoever started it."""
+    checks: Callable[["Config", "Worktree"], Iterable[Check]] | None = None
+    """The preconditions of one that the configuration declares."""
     remnants: frozenset[str] = frozenset()
     """What such a server writes into the folder it works in, even while that is being removed."""

@@ -5,7 +5,7 @@ call, and inside hooks `GIT_DIR` would make git answer for another repository, w
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -121,6 +121,17 @@ def linked(common: Path) -> dict[Path, Path | None]:
     except OSError:
         return {}
     return {folder.resolve(): top_of(folder) for folder in folders if _is_dir(folder)}
+
+
+def likely(here: Worktree) -> Iterator[str]:
+    """Yield at least the folders of `every`, none of them proved: what costs next to nothing."""
+    yield str(here.main)
+    listed = str(here.common_dir / "worktrees") if here.common_dir else None
+    for name in os.listdir(listed) if listed and _is_dir(Path(listed)) else ():  # noqa: PTH208
+        git_dir = f"{listed}/{name}"
+        if pointer := _read(Path(git_dir, "gitdir")):
+            entry = os.path.abspath(os.path.join(git_dir, pointer))  # noqa: PTH100, PTH118
+            yield os.path.dirname(entry)  # noqa: PTH120
 
 
 def top_of(git_dir: Path) -> Path | None:

@@ -63,22 +63,28 @@ def _install(folder: Path) -> None:
     (half / "node_modules").rename(folder / "node_modules")
 
 
-def make_real(world: NextWorld, modules: Path) -> None:
-    """Turn the world's worktrees into Next.js apps with an Inngest endpoint."""
-    world.configure(nextjs={"command": None}, command=world.fake())
-    (world.main / "package.json").write_text(json.dumps(PACKAGE))
+def make_real(world: NextWorld, modules: Path, cwd: str = ".") -> None:
+    """Turn the world's worktrees into Next.js apps with an Inngest endpoint.
+
+    With a `cwd` into npm workspaces, with the app there and its packages at the top.
+    """
+    world.configure(nextjs={"command": None, "cwd": cwd}, command=world.fake())
+    workspaces = {"name": "mono", "private": True, "workspaces": [cwd]}
+    (world.main / "package.json").write_text(json.dumps(workspaces))
+    (world.main / cwd).mkdir(parents=True, exist_ok=True)
+    (world.main / cwd / "package.json").write_text(json.dumps(PACKAGE))
     shutil.copy(modules.parent / "package-lock.json", world.main)
     for name, text in (("layout.jsx", LAYOUT), ("api/inngest/route.js", ROUTE)):
-        file = world.main / "app" / name
+        file = world.main / cwd / "app" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    (world.main / "app/page.jsx").write_text(PAGE.replace("WHICH", "main"))
+    (world.main / cwd / "app/page.jsx").write_text(PAGE.replace("WHICH", "main"))
     world.git("add", ".", cwd=world.main)
     world.git("commit", "-q", "-m", "App", cwd=world.main)
     for tree in (world.a, world.b):
         (tree / ".gitignore").unlink()
         world.git("reset", "-q", "--hard", "main", cwd=tree)
-        (tree / "app/page.jsx").write_text(PAGE.replace("WHICH", tree.name))
+        (tree / cwd / "app/page.jsx").write_text(PAGE.replace("WHICH", tree.name))
     for tree in (world.main, world.a, world.b):
         give_modules(tree, modules)
 

@@ -296,7 +296,7 @@ WRONG = [
     ({"a": {}}, "servers.a.command is null; it is needed"),
     ({"a": {"command": "x"}}, "servers.a.command"),
     ({"a": {"command": []}}, "begins with a program"),
-    ({"a": {"command": ["x"], "comand": 1}}, "servers.a.comand is 1; it is not a known key"),
+    ({"a": {"command": ["x"], "cmd": 1}}, "servers.a.cmd is 1; it is not a known key"),
     ({"a": {"command": ["x"], "port": 0}}, "from 1 to 65535"),
     ({"a": {"command": ["x"], "port": "6006"}}, "from 1 to 65535"),
     ({"a": {"command": ["x"], "port": 65535}}, "slots would have port"),
@@ -371,3 +371,127 @@ def test_the_app_of_a_monorepo_runs_in_its_own_folder(place: Place) -> None:
     assert (found["adopted"], found["listenerPid"]) == (True, by_hand.pid)
     assert "apps/web" in place.refused("nextjs.ensure", code=11, cwd=place.b)["message"]
     assert os.path.isdir(place.b)  # noqa: PTH112
+
+
+def test_a_folder_that_is_not_there_is_named_not_made(place: Place) -> None:
+    place.declare({"worker": {"command": prints(), "cwd": "apps/absent"}})
+    error = place.refused("worker.ensure", code=11)
+    assert (
+        f"servers.worker.cwd names 'apps/absent', and there is no folder {place.main}"
+        in error["message"]
+    )
+    assert not (place.main / "apps").exists()
+    assert place.call("worker.status", code=3)["state"] == "stopped"
+
+
+def test_what_a_placeholder_stands_for_is_the_worktrees_to_keep(place: Place) -> None:
+    server = {"command": prints(0.1, "{web.port}"), "ready": {"log": "Ready"}}
+    place.declare(
+        {"web": web(place), "worker": server, "slotted": {"command": prints(1, "{slot}")}}
+    )
+    folders = [place.a, place.b]
+    done = [ran.json["command"][3] for ran in place.at_once(folders, "worker.ensure", "--json")]
+    assert done == [str(place.call("web.ensure", cwd=folder)["port"]) for folder in folders]
+    slot = place.call("slotted.ensure", cwd=place.main)["command"][3]
+    assert place.claim(place.main).strip() == str(place.pool[int(slot)])
+
+
+def test_a_pool_that_is_used_up_keeps_nobody_from_asking_and_stopping(place: Place) -> None:
+    words = ["{slot}", "{web.url}"]
+    worker = {"command": prints(0.1, *words), "env": {"SLOT": "{slot}"}, "ready": {"log": "Ready"}}
+    place.declare({"web": web(place), "worker": worker, "plain": {"command": prints()}})
+    for folder in (place.main, place.a, place.b):
+        place.call("ports.assign", cwd=folder)
+    late = place.tree("late")
+    assert "claimed by" in place.run("worker.ensure", cwd=late).err
+    assert place.refused("worker.ensure", code=18, cwd=late)
+    assert place.call("worker.status", code=3, cwd=late)["state"] == "stopped"
+    assert place.call("worker.stop", cwd=late)["action"] == "not-running"
+    assert place.call("dev.status", cwd=late)["worktrees"][-1]["servers"]["worker"]
+    place.call("dev.down", cwd=late)
+    assert place.call("plain.ensure", cwd=late)["action"] == "started"
+    place.call("plain.stop", cwd=late)
+
+
+def test_a_server_that_is_declared_no_more_is_pruned(place: Place) -> None:
+    place.declare({"old": web(place), "kept": {"command": prints()}})
+    done = place.call("old.ensure", cwd=place.a)
+    kept = place.call("kept.ensure", cwd=place.a)
+    place.declare({"kept": {"command": prints()}})
+    found = place.call("dev.prune", "--dry-run")["pruned"]
+    assert [(one["kind"], one["why"]) for one in found] == [
+        ("server", "the configuration declares it no more")
+    ]
+    assert accepts(done["port"])
+    place.call("dev.prune")
+    until(lambda: not accepts(done["port"]))
+    assert place.call("dev.prune")["pruned"] == []
+    assert place.call("kept.status", cwd=place.a)["pid"] == kept["pid"]
+    assert not list((place.git_dir(place.a) / "devservers").glob("old.pid*[!k]"))
+
+
+def test_one_that_cannot_be_stopped_keeps_no_other_running(place: Place) -> None:
+    place.declare({name: {"command": prints()} for name in ("first", "middle", "last")})
+    place.call("dev.up")
+    record = place.git_dir(place.main) / "devservers" / "middle.pid.json"
+    aside = record.rename(record.with_suffix(".aside"))
+    record.mkdir()
+    assert place.refused("dev.down", code=17)
+    assert [place.run(f"{name}.status").code for name in ("first", "last")] == [3, 3]
+    record.rmdir()
+    aside.rename(record)
+    assert place.call("middle.stop")["action"] == "stopped"
+
+
+def test_who_used_a_shared_server_is_named_only_if_it_was_stopped(place: Place) -> None:
+    place.declare({"mail": web(place, scope="machine")})
+    place.call("nextjs.ensure", cwd=place.a)
+    assert "was still using the mail" not in place.run("dev.down", "--all").err
+    place.call("mail.ensure")
+    assert "was still using the mail" in place.run("dev.down", "--all").err
+
+
+def test_a_file_that_is_no_json_is_said_by_whatever_is_asked_for(place: Place) -> None:
+    place.config.write_text('{"servers": {,}')
+    assert "not valid JSON" in place.refused("storybook.ensure", code=10)["message"]
+    assert "No idea what" in place.run("storybook.tset").err
+
+
+def test_doctor_looks_at_folder_program_and_port(place: Place) -> None:
+    worker = {"command": prints(0.1, "a-secret")}
+    place.declare({"web": web(place), "worker": worker})
+
+    def checks() -> dict[str, dict[str, Any]]:
+        found = place.run("inngest.doctor", "--json").json["checks"]
+        return {one["name"]: one for one in found if one["name"].startswith("servers.")}
+
+    found = checks()
+    kinds = {"web": ("cwd", "command", "port"), "worker": ("cwd", "command")}
+    assert list(found) == [f"servers.{name}.{key}" for name in kinds for key in kinds[name]]
+    assert all(one["ok"] for one in found.values()), found
+    assert "a-secret" not in str(found)
+    port = place.call("web.ensure")["port"]
+    assert checks()["servers.web.port"]["detail"] == f"{port}: ours, listens and answers"
+    place.call("web.stop")
+    stranger = place.listener(port=port)
+    gone = {"command": ["no-such-program"]}
+    place.declare({"web": web(place), "gone": gone, "lost": {**worker, "cwd": "no/where"}})
+    found = {name: one for name, one in checks().items() if not one["ok"]}
+    assert list(found) == ["servers.web.port", "servers.gone.command", "servers.lost.cwd"]
+    assert f"pid {stranger.pid}" in found["servers.web.port"]["detail"]
+    assert "another servers.web.port" in found["servers.web.port"]["fix"]
+    assert "no-such-program" in found["servers.gone.command"]["detail"]
+    assert str(place.main / "no/where") in found["servers.lost.cwd"]["detail"]
+
+
+def test_its_program_is_looked_for_on_the_path_that_it_is_given(place: Place) -> None:
+    tool = place.main / "bin" / "tool"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho Ready\nexec sleep 600\n")
+    tool.chmod(0o755)
+    env = {"PATH": f"{{main}}/bin:{os.environ['PATH']}"}
+    place.declare({"tool": {"command": ["tool"], "env": env, "ready": {"log": "Ready"}}})
+    assert place.call("tool.ensure")["action"] == "started"
+    assert place.call("tool.stop")["action"] == "stopped"
+    place.declare({"tool": {"command": ["sleep", "600"], "env": {"PATH": "{main}/bin"}}})
+    assert "'sleep', which can't be run" in place.refused("tool.ensure", code=11)["message"]

@@ -312,3 +312,12 @@ def test_the_size_is_in_bytes_and_none_without_a_file(log: Path) -> None:
     assert logs.size(log) is None
     write(log, "ä".encode())
     assert logs.size(log) == 2
+
+
+def test_of_a_line_without_an_end_the_beginning_is_looked_at(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("first\n" + "é" * (20 * logs.BLOCK) + "\nReady\nhalf")
+    first, long, *rest = logs.lines_since(log, 0, 1 << 30)
+    assert (first, rest) == ("first", ["Ready", "half"])
+    assert long.startswith("éé")
+    assert len(long) <= 2 * logs.BLOCK

@@ -49,12 +49,12 @@ def page(port: int) -> str:
     return answer.text
 
 
-def by_hand(world: NextWorld, tree: Path, port: int) -> "subprocess.Popen[bytes]":
+def by_hand(world: NextWorld, tree: Path, port: int, cwd: str = ".") -> "subprocess.Popen[bytes]":
     program = tree / "node_modules/.bin/next"
     words = [str(program), "dev", "-p", str(port)]
     env = world.env({"NEXT_TELEMETRY_DISABLED": "1"}, tree)
     return world.processes.popen(
-        words, cwd=tree, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        words, cwd=tree / cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
 
 
@@ -228,3 +228,29 @@ def test_run_in_the_foreground_ends_cleanly_on_interrupt(place: NextWorld) -> No
     assert ran.code == 0, ran
     assert "Ready" in ran.out
     assert not accepts(int(place.claim(place.a)))
+
+
+def test_the_app_of_npm_workspaces(tmp_path: Path) -> None:
+    modules, web = installed(), "apps/web"
+    with next_world(tmp_path) as place:
+        place.leaves_server = True
+        make_real(place, modules, web)
+        one = ensure(place, place.a, "dev.up")
+        assert one["app"]["state"] == "served", one
+        port = one["nextjs"]["port"]
+        assert "this is a" in page(port).replace("<!-- -->", "")
+        folder = place.a / web
+        for inside in (place.a, folder, folder / "app"):
+            found = place.call("nextjs.status", cwd=inside)
+            assert (found["pid"], found["responsive"]) == (one["nextjs"]["pid"], True)
+        again = ensure(place, folder)
+        assert (again["action"], again["pid"]) == ("already-running", one["nextjs"]["pid"])
+        assert not (folder / ".dev-port").exists()
+        assert place.call("nextjs.stop", cwd=folder)["portFree"] is True
+        child = by_hand(place, place.a, place.pool[2], web)
+        wait_for_lock(folder)
+        done = ensure(place, place.a)
+        assert (done["action"], done["adopted"]) == ("already-running", True)
+        assert done["port"] == place.pool[2]
+        assert place.call("nextjs.stop", cwd=place.a)["portFree"] is True
+        child.wait(SLOW)

@@ -2,14 +2,14 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from devservers import kinds
 from devservers.config import Config
 from devservers.declared.settings import MACHINE, Declared, filled, placeholders
 from devservers.errors import CliNotFoundError, NoPortError
-from devservers.kind import Assignment, Kind
+from devservers.kind import Assignment, Check, Kind
 from devservers.ports import assignment
 from devservers.spec import Behaviour, Brought, Files, ServerSpec, Words, url_of
 from devservers.system import programs
@@ -22,7 +22,8 @@ def kind_of(one: Declared) -> Kind:
     def assign(
         config: Config, here: Worktree, *, claim: bool, env: Mapping[str, str] = os.environ
     ) -> Assignment:
-        del env
+        if claim:
+            _claim_named(config, here, one, env)
         return Assignment(_port(config, here, one, claim=claim) or 0)
 
     def declare(
@@ -36,6 +37,12 @@ def kind_of(one: Declared) -> Kind:
         del stand_in, env
         return spec(config, here, one, assigned.port or None)
 
+    def checks(config: Config, here: Worktree) -> Iterable[Check]:
+        from devservers.declared import doctor  # noqa: PLC0415 - only here
+
+        port = _port(config, here, one, claim=False)
+        return doctor.checks(one, spec(config, here, one, port))
+
     return Kind(
         name=one.name,
         title=f"{one.name} server",
@@ -48,6 +55,7 @@ def kind_of(one: Declared) -> Kind:
         needs=one.needs,
         up=one.up,
         built_in=False,
+        checks=checks,
     )
 
 
@@ -65,6 +73,19 @@ def _port(config: Config, here: Worktree, one: Declared, *, claim: bool) -> int 
         return None
 
 
+def _claim_named(config: Config, here: Worktree, one: Declared, env: Mapping[str, str]) -> None:
+    """Let the worktree keep what the placeholders of `one` stand for, or another could get it."""
+    fields = {field for text in (*one.command, *one.env.values()) for field in placeholders(text)}
+    for field in fields:
+        name, _, _ = field.rpartition(".")
+        if other := config.servers.get(name):
+            _port(config, here, other, claim=True)
+        elif name:
+            kinds.kind(name).assign(config, here, claim=True, env=env)
+        elif field == "slot":
+            assignment.slot(config, here, claim=True)
+
+
 def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> ServerSpec:
     """Return the server `one` as the worktree `here` declares it, on the port it was assigned."""
     shared = one.scope == MACHINE
@@ -77,7 +98,7 @@ def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> Ser
 
     def command() -> tuple[str, ...]:
         found = words()
-        _check_program(one, found, folder, here)
+        _check_program(one, found, folder, here, whole["PATH"])
         return found
 
     def differences(running: tuple[str, ...]) -> tuple[str, ...]:
@@ -92,13 +113,15 @@ def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> Ser
     texts = tuple(one.env.values())
     known = _known(config, here, port, texts) if texts else {}
     env = {name: filled(text, known) for name, text in one.env.items()}
+    whole = {"PATH": os.defpath, **clean_env(os.environ)}
+    whole |= {**kinds.exports(config, here).variables, **env}
     return ServerSpec(
         name=one.name,
         title=f"{one.name} server",
         port=port,
         command=command,
         cwd=folder,
-        env={**clean_env(os.environ), **kinds.exports(config, here).variables, **env},
+        env=whole,
         files=Files(
             place / f"{one.name}.pid",
             place / f"{one.name}.log",
@@ -123,11 +146,19 @@ def _deciding(config: Config, one: Declared) -> Iterator[tuple[str, object]]:
             yield full, getattr(one, key)
 
 
-def _check_program(one: Declared, words: tuple[str, ...], folder: Path, here: Worktree) -> None:
+def _check_program(
+    one: Declared, words: tuple[str, ...], folder: Path, here: Worktree, path: str
+) -> None:
+    if not folder.is_dir():
+        raise CliNotFoundError(
+            f"servers.{one.name}.cwd names {one.cwd!r}, and there is no folder {folder}.",
+            hint=f"Correct servers.{one.name}.cwd in the configuration.",
+            details={"lookedFor": [str(folder)]},
+        )
     program = words[0]
     inside = os.path.dirname(program) and not os.path.isabs(program)  # noqa: PTH117, PTH120
     whole = str(folder / program) if inside else program
-    found = programs.find(whole, os.environ.get("PATH", os.defpath), here.root if inside else None)
+    found = programs.find(whole, path, here.root if inside else None)
     if found is None:
         raise CliNotFoundError(
             f"servers.{one.name}.command names {program!r}, which can't be run.",
@@ -139,14 +170,18 @@ def _check_program(one: Declared, words: tuple[str, ...], folder: Path, here: Wo
 def _known(
     config: Config, here: Worktree, port: int | None, texts: tuple[str, ...]
 ) -> dict[str, str]:
-    """Return what each placeholder in `texts` stands for."""
+    """Return what each placeholder in `texts` stands for.
+
+    Empty for what only a slot would tell, where the pool has none left: nothing starts then, but
+    a question is answered.
+    """
     found = {}
     for field in {field for text in texts for field in placeholders(text)}:
         name, _, what = field.rpartition(".")
         if name:
             found[field] = _of_other(config, here, name, what)
         elif field == "slot":
-            found[field] = str(assignment.slot(config, here, claim=False))
+            found[field] = _slot(config, here)
         else:
             simple = {
                 "port": str(port or ""),
@@ -159,7 +194,16 @@ def _known(
     return found
 
 
+def _slot(config: Config, here: Worktree) -> str:
+    try:
+        return str(assignment.slot(config, here, claim=False))
+    except NoPortError:
+        return ""
+
+
 def _of_other(config: Config, here: Worktree, name: str, what: str) -> str:
     other = kinds.of(config)[name]
     port = other.assign(config, here, claim=False).port
+    if not port:
+        return ""
     return str(port) if what == "port" else url_of(None, port)

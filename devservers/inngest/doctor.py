@@ -5,9 +5,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
-from devservers import config, inngest, worktree
+from devservers import config, inngest, kinds, worktree
 from devservers.config import Config
 from devservers.errors import CliNotFoundError, ConfigInvalidError, StateUnusableError
 from devservers.inngest import apps, pin, target
@@ -15,6 +14,7 @@ from devservers.inngest import cli as inngest_cli
 from devservers.inngest import settings as inngest_settings
 from devservers.inngest.program import run
 from devservers.inngest.target import Target
+from devservers.kind import Check
 from devservers.lifecycle import failures, state, verdict
 from devservers.lifecycle.failures import describe_holder, describe_holders
 from devservers.lifecycle.verdict import Verdict
@@ -25,15 +25,6 @@ from devservers.worktree import Worktree
 PROGRAM_TIMEOUT = 20.0  # seconds; npx may be downloading
 GRPC_PORTS = (50052, 50053)  # where the real server listens besides, whatever its port
 DISTRIBUTION = "worktree-devservers"
-
-
-class Check(NamedTuple):
-    """One precondition: whether it holds, what was found, and what to do if it doesn't."""
-
-    name: str
-    ok: bool
-    detail: str
-    fix: str | None = None
 
 
 def examine(env: Mapping[str, str] = os.environ) -> tuple[Check, ...]:
@@ -59,6 +50,7 @@ def examine(env: Mapping[str, str] = os.environ) -> tuple[Check, ...]:
         _server_folder(spec),
         _app_ids(settings, here),
         *_pin(settings, here, spec),
+        *_declared(settings, here),
     )
 
 
@@ -240,6 +232,11 @@ def _pin(settings: Config, here: Worktree, spec: ServerSpec) -> Iterator[Check]:
     whose = f"the app on port {port}" if port else "another app, or none"
     fix = f"`inv inngest.sync` in {pinned} (is its server up?), or `inv inngest.sync --release`."
     yield Check("pin", ok=False, detail=f"{pinned} is pinned, but {whose} is served", fix=fix)
+
+
+def _declared(settings: Config, here: Worktree) -> Iterator[Check]:
+    for kind in kinds.of(settings).values() if settings.servers else ():
+        yield from kind.checks(settings, here) if kind.checks else ()
 
 
 def _server_folder(spec: ServerSpec) -> Check:

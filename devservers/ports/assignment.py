@@ -57,7 +57,7 @@ def assign(
     StateUnusableError.
     """
     own = own or kinds.own_server(config, here)
-    choice = _decide(config, here, own, env, claim=claim)
+    choice = _asked_for(config, here, env) or _claimed(config, here, own, claim=claim)
     return Assigned(
         choice.port,
         choice.method,
@@ -72,10 +72,10 @@ def assign(
 def slot(config: Config, here: Worktree, *, claim: bool, own: OwnServer | None = None) -> int:
     """Return the place of the worktree `here` in the pool, which decides all its servers' ports.
 
-    Whatever the environment asks for its app. Raises what `assign` raises.
+    Whatever the environment asks for its app. Raises what `assign` raises but UsageError.
     """
     own = own or kinds.own_server(config, here)
-    return config.pool.index(port_of(config, here, own, env={}, claim=claim))
+    return config.pool.index(_claimed(config, here, own, claim=claim).port)
 
 
 def port_of(
@@ -87,22 +87,8 @@ def port_of(
     claim: bool = True,
 ) -> int:
     """Return the port alone: who listens on one that is decided is not asked. See `assign`."""
-    return _decide(config, here, own, env, claim=claim).port
-
-
-def _decide(
-    config: Config, here: Worktree, own: OwnServer, env: Mapping[str, str], *, claim: bool
-) -> _Choice:
-    choice = _asked_for(config, here, env) or _kept(config, here, own)
-    if choice is None:
-        with _locked(here) if claim else contextlib.nullcontext():
-            choice = _kept(config, here, own)  # another call may have chosen meanwhile
-            if choice is None:
-                choice = _chosen(config, here, own)
-                if claim:
-                    claims.write(config, here, choice.port)
-                    choice = _told_to_ignore(config, here, choice)
-    return choice
+    choice = _asked_for(config, here, env) or _claimed(config, here, own, claim=claim)
+    return choice.port
 
 
 def asked_for(env: Mapping[str, str]) -> tuple[int, str] | None:
@@ -151,6 +137,20 @@ def _asked_for(config: Config, here: Worktree, env: Mapping[str, str]) -> _Choic
     return _Choice(port, "env", tuple(warnings))
 
 
+def _claimed(config: Config, here: Worktree, own: OwnServer, *, claim: bool) -> _Choice:
+    """Return the port that the worktree has, or is given now. Raises what `assign` raises."""
+    choice = _kept(config, here, own)
+    if choice is None:
+        with _locked(here) if claim else contextlib.nullcontext():
+            choice = _kept(config, here, own)  # another call may have chosen meanwhile
+            if choice is None:
+                choice = _chosen(config, here, own)
+                if claim:
+                    claims.write(config, here, choice.port)
+                    choice = _told_to_ignore(config, here, choice)
+    return choice
+
+
 def _kept(config: Config, here: Worktree, own: OwnServer) -> _Choice | None:
     """Return the claim on disk, if it holds.
 
@@ -161,7 +161,8 @@ def _kept(config: Config, here: Worktree, own: OwnServer) -> _Choice | None:
     port = claims.of(config, here.root)
     if port is None or port not in config.pool:
         return None
-    if here.root != here.main and port in claims.of_others(config, here) and own.recorded != port:
+    gives_way = here.root != here.main and own.recorded != port
+    if gives_way and claims.is_of_another(config, here, port):
         return None
     return _Choice(port, "cached")
 

@@ -29,6 +29,17 @@ def of_others(config: Config, here: Worktree) -> dict[int, Worktree]:
     return {port: tree for tree, port in found.items() if port is not None}
 
 
+def is_of_another(config: Config, here: Worktree, port: int) -> bool:
+    """Return whether another worktree of the repository claims `port`, too.
+
+    Who could is read first, since nobody does: to prove a worktree takes ten times as long.
+    """
+    likely = (folder for folder in worktree.likely(here) if folder != str(here.root))
+    if all(of(config, Path(folder)) != port for folder in likely):
+        return False
+    return port in of_others(config, here)
+
+
 def text_of(config: Config, root: Path) -> str | None:
     """Return what the file says, None if there is none, an empty text if it can't be read."""
     try:

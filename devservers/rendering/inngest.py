@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from devservers.inngest.apps import App, Synced
-from devservers.inngest.doctor import Check
+from devservers.kind import Check
 from devservers.rendering.servers import Rendered
 from devservers.rendering.table import table
 

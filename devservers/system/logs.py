@@ -45,7 +45,8 @@ def last_lines(path: Path, lines: int, *, start: int = 0, most: int = 16 * 1024)
 def lines_since(path: Path, start: int, most: int) -> Iterator[str]:
     """Yield each line after byte `start`, of `most` bytes; the last may be incomplete.
 
-    Raises OSError.
+    Of a line longer than BLOCK the beginning: to put it together would take the square of its
+    length. Raises OSError.
     """
     rest = ""
     with open(path, "rb") as stream:
@@ -53,6 +54,7 @@ def lines_since(path: Path, start: int, most: int) -> Iterator[str]:
         for text in _decoded(stream, _decoder(), most):
             *lines, rest = (rest + text).splitlines() or [""]
             yield from lines
+            rest = rest[:BLOCK]
             if text.endswith(("\n", "\r")):
                 yield rest
                 rest = ""

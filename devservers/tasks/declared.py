@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +13,7 @@ from devservers.kind import Assignment, Kind
 from devservers.system import untrusted_files
 
 OTHERS = ("dev", "hooks", "ports")
+EVERY = {"ensure", "start", "stop", "restart", "status", "logs", "run"}  # what each server has
 LISTING = {"--list", "-l", "--help", "-h", "--complete"}  # of all tasks that there are
 
 
@@ -58,14 +60,19 @@ def _may_declare(file: Path) -> bool:
 
 
 def _names(error: ConfigInvalidError) -> list[str]:
-    """Return the names of the servers in a file that can't be used as a whole."""
+    """Return the names of the servers in a file that can't be used as a whole.
+
+    Where not even they can be read, those that the caller asks for: it may well have them.
+    """
+    settings = kinds.declared_settings()
+    usable: Iterable[str]
     try:
         data = json.loads(untrusted_files.read(str(error.details["file"]), config.LARGEST))
         servers = data["servers"]
+        usable = servers if isinstance(servers, dict) else ()
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []
-    settings = kinds.declared_settings()
-    usable = servers if isinstance(servers, dict) else {}
+        asked = (word.partition(".") for word in sys.argv[1:])
+        usable = dict.fromkeys(name for name, _, task in asked if task in EVERY)
     return [name for name in usable if settings.NAME.fullmatch(name) and name not in settings.TAKEN]
 
 

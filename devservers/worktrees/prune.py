@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from devservers import config as config_file
+from devservers import config as configuration
 from devservers import kinds, worktree
 from devservers.config import Config
 from devservers.errors import DevServerError, StateUnusableError, StopFailedError
@@ -49,7 +49,8 @@ def prune(config: Config, here: Worktree, *, dry_run: bool = False) -> Pruned:
 
     Nothing is signalled but processes in a folder that is itself deleted (or has nothing left of
     a worktree but what such servers write), and that carry our mark or stand in a worktree of git's
-    list. Raises StopFailedError if one of them remains.
+    list; and recorded servers that no configuration has any more. Raises StopFailedError if one of
+    them remains.
     """
     warnings: list[str] = []
     ending = [*_servers(here)]
@@ -58,10 +59,12 @@ def prune(config: Config, here: Worktree, *, dry_run: bool = False) -> Pruned:
     known |= {victim for finding in ending for victim in finding.processes}
     ending += _of_other_scope(here, known)
     known |= {victim for finding in ending for victim in finding.processes}
+    ending += _undeclared(here, known)
+    known |= {victim for finding in ending for victim in finding.processes}
     removing = [*_lost_claims(config, here), *_stale_records(config, here, known)]
     if not dry_run:
         _end(ending)
-        for finding in removing:
+        for finding in (*ending, *removing):
             _remove(finding)
     return Pruned((*ending, *removing), dry_run, tuple(warnings))
 
@@ -179,10 +182,41 @@ def _of_other_scope(here: Worktree, known: set[Identity]) -> Iterator[Finding]:
 def _configured(here: Worktree) -> Iterator[tuple[Worktree, Config]]:
     for tree in worktree.every(here):
         try:
-            its = config_file.load(tree.root, tree.main)
+            its = configuration.load(tree.root, tree.main)
         except DevServerError:  # whoever starts a server there is told what is wrong
             continue
         yield tree, its
+
+
+def _undeclared(here: Worktree, known: set[Identity]) -> Iterator[Finding]:
+    """Find recorded servers that the configuration of their worktree declares no more.
+
+    Another branch may have declared them, and no task knows their names now. Where a configuration
+    is broken, nothing is known of its servers.
+    """
+    places: set[Path] = set()
+    declared: set[Path] = set()
+    for tree in worktree.every(here):
+        try:
+            settings = configuration.load(tree.root, tree.main)
+            specs = (
+                kind.declare(settings, tree, Assignment(0)) for kind in kinds.of(settings).values()
+            )
+            declared |= {spec.files.pid for spec in specs}
+            places |= {tree.state_dir, tree.shared_dir}
+        except DevServerError:
+            return
+    for pid_file in sorted({file for place in places for file in place.glob("*.pid")} - declared):
+        with contextlib.suppress(StateUnusableError):  # a link, or somebody else's
+            record = state.read(pid_file)
+            if record is None or not process.is_alive(record.process):
+                continue
+            marker = f"{MARKER}={pid_file.stem}:{pid_file}"
+            members = process.family((record.process,), marker).members
+            what = f"{_named(members, None)}: {pid_file.stem} server"
+            why = "the configuration declares it no more"
+            if not known & set(members):
+                yield Finding("server", what, why, members, pid_file=pid_file)
 
 
 def _lost(here: Worktree) -> Iterator[tuple[Path, Path]]:

@@ -226,9 +226,11 @@ class _Upping:
 def down(settings: Config, here: Worktree, *, everything: bool, grace: float) -> Down:
     """Stop this worktree's own servers, with `everything` those that are shared, too.
 
-    What needs another one is stopped before it.
+    What needs another one is stopped before it. One that can't be stopped keeps no other from it.
+    Raises what `server.stop` raised first.
     """
     known = kinds.of(settings)
+    failed: list[DevServerError] = []
     servers: dict[str, Stopped | LeftAlone] = {}
     users: dict[str, tuple[User, ...]] = {}
     for name in _dependents_first(known):
@@ -238,9 +240,16 @@ def down(settings: Config, here: Worktree, *, everything: bool, grace: float) ->
         if not spec.enabled or (shared and not everything):
             servers[name] = LeftAlone(spec.port, spec.enabled)
             continue
+        found = _users(kind, settings, here) if shared else ()
+        try:
+            done = servers[name] = server.stop(spec, grace=grace)
+        except DevServerError as error:
+            failed.append(error)
+            continue
         if shared:
-            users[name] = _users(kind, settings, here)
-        servers[name] = server.stop(spec, grace=grace)
+            users[name] = found if done.action == "stopped" else ()
+    for first in failed:
+        raise first
     return Down(known, servers, users)
 
 

@@ -39,7 +39,7 @@ def main() -> None:
         say(f"{about}\n\n| what | median | of `inv` | |\n| --- | ---: | ---: | --- |")
         try:
             rivals = scene.install_rivals(40)
-            for section in (warm, status, cold, callers, company, long_log, memory):
+            for section in (warm, together, status, cold, callers, company, long_log, memory):
                 left = LIMIT - (time.monotonic() - began)
                 if left < 20:
                     say(f"| {section.__name__}: no time left | | | |")
@@ -89,6 +89,20 @@ def warm(scene: Scene, rivals: tuple[str, ...], left: float) -> Iterator[str]:
         cases.append(scene.portless("`portless list`", "list"))
     found = measure(cases, 15, left * 0.25)
     yield from rows(found, found[FLOOR])
+
+
+def together(scene: Scene, _: tuple[str, ...], left: float) -> Iterator[str]:
+    scene.ensure()
+    names = ("one", "two", "three")
+    with scene.declared(*names):
+        only = f"--only={','.join(('inngest', *names))}"
+        cases = [
+            scene.floors()[0],
+            scene.inv("warm `inv dev.up`, Inngest and three declared", "dev.up", only),
+            scene.inv("warm `inv inngest.ensure` beside them", "inngest.ensure"),
+        ]
+        found = measure(cases, 15, left * 0.15)
+    yield from rows({n: t for n, t in found.items() if n != FLOOR}, found[FLOOR])
 
 
 def status(scene: Scene, rivals: tuple[str, ...], left: float) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The scene of the benchmark: a scratch repository with its own home, port, files and rivals."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -65,6 +66,22 @@ class Scene:
 
     def ensure(self) -> None:
         self._run(BIN / "devservers", "inngest.ensure")
+
+    @contextmanager
+    def declared(self, *names: str) -> Iterator[None]:
+        """Have servers with these names, which say at once that they are up."""
+        before = self.world.config.read_text()
+        code = "import time; print('up', flush=True); time.sleep(600)"
+        server = {"command": [sys.executable, "-I", "-S", "-c", code], "ready": {"log": "^up"}}
+        servers = {"servers": dict.fromkeys(names, server)}
+        self.world.config.write_text(json.dumps(json.loads(before) | servers))
+        self._run(BIN / "devservers", "dev.up", f"--only={','.join(names)}")
+        try:
+            yield
+        finally:
+            for name in names:
+                self._run(BIN / "devservers", f"{name}.stop")
+            self.world.config.write_text(before)
 
     def stop(self) -> None:
         self._run(BIN / "devservers", "inngest.stop")
