@@ -113,7 +113,7 @@ def _reconcile_nothing(_port: int, urls: tuple[str, ...], _deadline: float) -> R
     return Reconciled(urls)
 
 
-def _restore_nothing(_port: int | None) -> Restore:
+def _restore_nothing(_port: int | None, _until: float) -> Restore:
     return lambda _now, _deadline: Restored()
 
 
@@ -133,9 +133,9 @@ class Behaviour(NamedTuple):
     reconcile: Callable[[int, tuple[str, ...], float], Reconciled] = _reconcile_nothing
     """Given the port and what the server watches: bring the running server in line with `urls`,
     until a monotonic instant."""
-    remember: Callable[[int | None], Restore] = _restore_nothing
-    """Asked right before a server is started, given the port of the one that it replaces: what has
-    to be put back once it is up."""
+    remember: Callable[[int | None, float], Restore] = _restore_nothing
+    """Asked right before a server is started, given the port of the one that it replaces, until a
+    monotonic instant: what has to be put back once it is up."""
     facts: Callable[[], Mapping[str, object]] = dict
     """What every answer of ensure says of this kind besides, known without asking anybody."""
     describe: Describe = _describe_nothing

@@ -22,6 +22,7 @@ DEFAULTS = {
     "nextjs.turbopack": True,
     "nextjs.hostname": "localhost",
     "nextjs.command": None,
+    "nextjs.cwd": ".",
     "inngest.enabled": True,
     "inngest.scope": "machine",
     "inngest.ports": None,

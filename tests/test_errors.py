@@ -22,6 +22,7 @@ PROMISED = {
     errors.NoPortError: ("no-port", 18),
     errors.NotSyncedError: ("not-synced", 19),
     errors.HooksUnusableError: ("hooks-unusable", 20),
+    errors.NeedFailedError: ("need-failed", 21),
     # 1 is a defect of ours, or a usage error.
     errors.UsageError: ("usage", 1),
     errors.DevServerError: ("internal", 1),

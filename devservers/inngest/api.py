@@ -10,6 +10,7 @@ from devservers.system.identity import Socket
 
 TIMEOUT = 0.5  # seconds for one question; it answers from memory, in a few milliseconds
 RECOGNISE_TIMEOUT = 1.5  # seconds; a server under load that is taken for a stranger is refused
+LEAST_TIMEOUT = 0.25  # seconds
 SURE_TIMEOUT = 3.0  # seconds; where no answer would pass for nobody being served
 ADD_TIMEOUT = 5.0  # seconds; it asks the app before it answers
 # What says that it is an Inngest dev server may be anything. No more is taken than a record holds.
@@ -62,6 +63,11 @@ class Api(NamedTuple):
         usable = tuple(url for url in urls or () if _is_usable(url))
         (stand_in,) = _fields(data, "standIn")
         return Dev(version[:LONGEST_WORDS], usable[:MOST_URLS], stand_in is True)
+
+    def until(self, deadline: float) -> "Api":
+        """Return it with the time that a busy server may need, until a monotonic instant."""
+        left = max(deadline - time.monotonic(), LEAST_TIMEOUT)
+        return self._replace(timeout=min(SURE_TIMEOUT, left))
 
     def apps(self) -> tuple[ServedApp, ...] | None:
         """Return the server's own list of apps; None if it gives none."""

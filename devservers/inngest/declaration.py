@@ -125,10 +125,10 @@ def _behaviour(config: Config, here: Worktree, it: Target, *, stand_in: bool) ->
     def describe(_port: int | None, watched: tuple[str, ...], /, *, answers: bool) -> Description:
         return _describe(config, here, it, watched, answers=answers)
 
-    def remember(port: int | None) -> Restore:
+    def remember(port: int | None, deadline: float) -> Restore:
         from devservers.inngest import serving  # noqa: PLC0415 - not for a warm call
 
-        return serving.remember(config, here, it, port)
+        return serving.remember(config, here, it, port, deadline)
 
     return Behaviour(
         urls=it.urls,

@@ -28,7 +28,7 @@ class Reconciler(NamedTuple):
     """The URLs to watch."""
     address: str
     """Of the server; empty: loopback."""
-    remember: Callable[[int | None], Restore]
+    remember: Callable[[int | None, float], Restore]
 
     def reconcile(self, port: int, urls: tuple[str, ...], deadline: float) -> Reconciled:
         """Make the server on `port` watch all that is wanted; `urls` is what it is known to watch.
@@ -38,14 +38,16 @@ class Reconciler(NamedTuple):
         """
         if not missing(self.wanted, urls):
             return Reconciled(urls)
-        api = Api(port, self.address, inngest_api.SURE_TIMEOUT)
+        api = Api(port, self.address).until(deadline)
         listed = api.apps() or ()
-        known = tuple(dict.fromkeys((*urls, *inngest_api.watched(api.dev(), listed))))
+        known = tuple(
+            dict.fromkeys((*urls, *inngest_api.watched(api.until(deadline).dev(), listed)))
+        )
         lacking = missing(self.wanted, known)
-        restore = self.remember(port) if lacking else None
+        restore = self.remember(port, deadline) if lacking else None
         added = tuple(url for url in lacking if api.add_app(url, deadline))
         failed = [url for url in lacking if url not in added]
-        restored = restore(port, deadline) if restore else Restored()
+        restored = restore(port, deadline) if restore and added else Restored()
         warnings = () if not failed else (_not_added(failed),)
         # The wanted spelling of a URL is kept beside the server's own, so that the next call sees
         # at once that nothing is missing.

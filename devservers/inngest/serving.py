@@ -129,9 +129,11 @@ class Custody(NamedTuple):
         return f"Port {was} is served no longer: {why}. Served now: {_named(now)}.{idle}"
 
 
-def remember(config: Config, here: Worktree, it: Target, port: int | None) -> Restore:
+def remember(
+    config: Config, here: Worktree, it: Target, port: int | None, deadline: float
+) -> Restore:
     """Note whom the server on `port` serves (None: no server); return what has it so again."""
-    rows = _sure(it, port).apps() if port else ()
+    rows = it.api._replace(port=port).until(deadline).apps() if port else ()
     before = tuple(row for row in rows or () if row.served)
     others = pin.of_others(it.pid_file, here) if it.shared else ()
     custody = Custody(config, here, it, before, _pinned(it, here), others, rows is not None)

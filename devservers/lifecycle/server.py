@@ -69,7 +69,7 @@ def restart(
         _require_place(spec)
         # Half of the time at most goes into the stop, or none would be left for the start.
         before = examine(spec)
-        restore = spec.behaviour.remember(before.port if before.listener else None)
+        restore = spec.behaviour.remember(before.port if before.listener else None, terms.deadline)
         stopped = stopping.under_lock(spec, min(STOP_GRACE, timeout / 2), force=force)
         done = _carry_out(spec, examine(spec), terms, restore=restore)
     if done is None:
@@ -160,7 +160,7 @@ def _carry_out(
             case Action.REFUSE:
                 raise failures.port_in_use(spec, view.port)
             case Action.START:
-                done = _start(spec, terms, restore or spec.behaviour.remember(None))
+                done = _start(spec, terms, restore or spec.behaviour.remember(None, terms.deadline))
                 return done._replace(pids_killed=(*killed, *done.pids_killed))
             case Action.REPLACE:
                 killed += launch.end(spec, stopping.roots_of(view), STOP_GRACE, port=view.port).pids

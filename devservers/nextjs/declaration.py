@@ -65,7 +65,7 @@ def declare(
         ready=Http(probe, worst=599),  # a status must not make it compile the home page
         warnings=assigned.warnings,
         behaviour=Behaviour(
-            recognise=recognise, remember=lambda _port: kinds.keep_served(config, here)
+            recognise=recognise, remember=lambda _port, _until: kinds.keep_served(config, here)
         ),
         words=Words(_elsewhere(config, here, env), remedy=nextjs_cli.remedy),
         brought=Brought(keys, EXECUTES, (here.root / config.worktree.port_cache_file,)),
