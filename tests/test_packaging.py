@@ -15,6 +15,7 @@ from support import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("real_inv")]
 SOURCES = {str(file.relative_to(ROOT)) for file in (ROOT / "devservers").rglob("*.py")}
+DATA = {"devservers/py.typed", "devservers/inngest/empty.json"}
 SCRIPTS = ("inv", "devservers", "devservers-hook")
 
 
@@ -56,7 +57,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         scripts = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
         text = archive.read(scripts).decode()
         metadata = archive.read(scripts.replace("entry_points.txt", "METADATA")).decode()
-    assert names == SOURCES | {"devservers/py.typed"}
+    assert names == SOURCES | DATA
     assert info == {"METADATA", "WHEEL", "entry_points.txt", "LICENSE", "RECORD"}
     assert "devservers = devservers.cli:main" in text
     assert "devservers-hook = devservers.hook:main" in text
@@ -74,7 +75,7 @@ def test_the_sdist_holds_what_is_needed_to_test_it(built: Path) -> None:
     tests = {str(file.relative_to(ROOT)) for file in (ROOT / "tests").rglob("*.py")}
     docs = {str(file.relative_to(ROOT)) for file in (ROOT / "docs").iterdir()}
     assert wanted | SOURCES | tests | docs <= names
-    known = wanted | SOURCES | tests | docs | {"PKG-INFO", ".gitignore", "devservers/py.typed"}
+    known = wanted | SOURCES | tests | docs | DATA | {"PKG-INFO", ".gitignore"}
     others = names - known
     assert {name.split("/")[0] for name in others} <= {"tests"}
 
