@@ -232,7 +232,8 @@ def test_prune_leaves_a_server_whose_folder_only_looks_deleted(place: NextWorld)
     """Its name ends as Linux shows a deleted folder's."""
     tree = place.add_worktree(place.folder / "app (deleted)", branch="named")
     kept = place.call("nextjs.ensure", cwd=tree)
-    by_hand = place.next_by_hand(place.plain("home (deleted)"), place.pool[1], "title")
+    free = next(port for port in place.pool if port != kept["port"])
+    by_hand = place.next_by_hand(place.plain("home (deleted)"), free, "title")
     place.leaves_server = True
     assert pruned(place) == []
     assert is_there(kept["listenerPid"])

@@ -361,6 +361,7 @@ def test_whoever_starts_the_app_by_hand_is_told_what_to_export(place: Scoped) ->
     line = f"export INNGEST_DEV=http://localhost:{port}"
     assert line in place.run("ports.assign", cwd=place.a).out
     assert line in place.run("inngest.status", cwd=place.a).out
+    assert line in place.run("dev.status", cwd=place.a).out
     assert place.call("ports.assign", cwd=place.a)["exports"]["INNGEST_DEV"].endswith(str(port))
 
 

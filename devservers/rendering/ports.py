@@ -28,10 +28,10 @@ def assigned(result: Assigned, exports: Exports | None = None) -> Rendered:
         lines.append(
             f"  something else listens on it: `inv ports.who --port={result.port}` says who"
         )
-    return Rendered(data, (*lines, *_export_lines(exports)), result.warnings)
+    return Rendered(data, (*lines, *export_lines(exports)), result.warnings)
 
 
-def _export_lines(exports: Exports) -> tuple[str, ...]:
+def export_lines(exports: Exports) -> tuple[str, ...]:
     """Say what whoever starts the app by hand has to say first."""
     words = " ".join(f"{name}={shlex.quote(value)}" for name, value in exports.by_hand.items())
     return (f"  an app that is started by hand needs: export {words}",) if words else ()

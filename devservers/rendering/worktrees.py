@@ -6,6 +6,7 @@ from devservers.errors import DevServerError, NeedFailedError
 from devservers.kind import Kind, User
 from devservers.lifecycle.result import Ensured, Status
 from devservers.rendering import servers
+from devservers.rendering.ports import export_lines
 from devservers.rendering.servers import Rendered
 from devservers.rendering.table import table
 from devservers.worktrees.overview import Overview, Row
@@ -41,7 +42,11 @@ def overview(found: Overview) -> Rendered:
     data = _nested({name: one.data for name, one in used.items()}, found.kinds)
     return Rendered(
         {**data, "worktrees": [_row(row, found.kinds) for row in found.rows]},
-        (*(one.lines[0] for one in used.values()), *table(titles, rows)),
+        (
+            *(one.lines[0] for one in used.values()),
+            *table(titles, rows),
+            *export_lines(found.exports),
+        ),
         tuple(warnings),
     )
 

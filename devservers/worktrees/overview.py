@@ -8,7 +8,7 @@ from typing import NamedTuple
 from devservers import config, kinds, worktree
 from devservers.config import Config
 from devservers.errors import DevServerError
-from devservers.kind import Assignment, Kind
+from devservers.kind import Assignment, Exports, Kind
 from devservers.lifecycle import status
 from devservers.lifecycle.result import Status
 from devservers.system import sockets, threads
@@ -42,6 +42,8 @@ class Overview(NamedTuple):
     kinds: Mapping[str, Kind]
     used: Mapping[str, Status]
     rows: tuple[Row, ...]
+    exports: Exports
+    """What an app that somebody starts by hand here has to be told."""
 
 
 def overview(settings: Config, here: Worktree) -> Overview:
@@ -78,7 +80,7 @@ def overview(settings: Config, here: Worktree) -> Overview:
         )
         for tree, look in zip(trees, found, strict=True)
     )
-    return Overview(by_name, machine.answer(), rows)
+    return Overview(by_name, machine.answer(), rows, kinds.exports(settings, here))
 
 
 def _is_served(look: "_Look", served: frozenset[int] | None, ours: Identities) -> bool | None:
