@@ -274,6 +274,11 @@ def test_importing_the_lifecycle_loads_nothing_slow(tmp_path: Path) -> None:
     assert not loaded & {*HEAVY, "invoke", "dataclasses", "asyncio", "http", "inspect"}
 
 
+def test_importing_the_console_script_loads_nothing_slow(tmp_path: Path) -> None:
+    loaded = loaded_by("import devservers.cli", tmp_path) - loaded_by("", tmp_path)
+    assert not loaded & {*HEAVY, "invoke", "subprocess", "threading"}
+
+
 def test_importing_the_tasks_loads_nothing_slow_but_invoke(tmp_path: Path) -> None:
     loaded = loaded_by("import devservers.tasks", tmp_path)
     assert "invoke" in loaded

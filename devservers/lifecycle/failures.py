@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from subprocess import Popen
+from typing import TYPE_CHECKING
 
 from devservers import terminal
 from devservers.errors import (
@@ -17,6 +17,9 @@ from devservers.lifecycle.state import LockHolder
 from devservers.lifecycle.verdict import View
 from devservers.spec import ServerSpec
 from devservers.system import clock, logs, process, procfs, sockets
+
+if TYPE_CHECKING:  # 4 ms that a warm call saves
+    from subprocess import Popen
 
 LAST_WORDS = 20  # lines
 UNNAMED = "a process that can't be named"
