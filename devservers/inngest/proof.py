@@ -10,6 +10,7 @@ from devservers.spec import port_of
 from devservers.system import polling
 
 PROOF_TIMEOUT = 3.0  # seconds until the server lists what has registered
+AGAIN = 1.0  # seconds, where it was waited for already
 # Seconds for which it must stay so: a question to another app that was under way may still come
 # back. Apps that take long to register are watched for twice as long as this one took.
 STEADY, LONGEST_STEADY = 0.3, 3.0
@@ -24,15 +25,19 @@ def make_served(api: Api, url: str, deadline: float, rivals: Sequence[str] = ())
     compiles: each is asked, too, and answers no sooner. Raises NotSyncedError.
     """
     patience = STEADY
-    for _ in range(TRIES):
+    seen = False
+    for number in range(TRIES):
         if not row_of(api, url):
             begun = time.monotonic()
             endpoint.register(port_of(url), url, api.port, deadline)
             took = time.monotonic() - begun
             patience = max(patience, min(2 * took, LONGEST_STEADY))
-            until = min(deadline, time.monotonic() + PROOF_TIMEOUT)
+            until = min(deadline, time.monotonic() + (PROOF_TIMEOUT if number == 0 else AGAIN))
             if not polling.wait(lambda: row_of(api, url), until, what=str):
+                if number > 0 and not seen:  # it registers elsewhere
+                    break
                 continue
+        seen = True
         endpoint.probe_all(rivals)
         steady = min(deadline, time.monotonic() + patience)
         polling.wait(lambda: None if row_of(api, url) else True, steady, what=str)
