@@ -31,8 +31,10 @@ class TerminatedError(SystemExit):
     """What SIGTERM becomes, as ^C becomes KeyboardInterrupt."""
 
 
-def run(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> int:
+def run(make: Callable[[], Rendered | None], *, as_json: bool, quiet: bool = False) -> int:
     """Print what `make` returns or raises, and return the exit status it asks for.
+
+    It returns None where it has printed everything itself.
 
     With `as_json` stdout carries one JSON object, whatever happens, and everything for people goes
     to stderr. With `quiet` nothing is printed where nothing had to be done.
@@ -55,9 +57,17 @@ def run(make: Callable[[], Rendered], *, as_json: bool, quiet: bool = False) -> 
     except Exception as error:  # noqa: BLE001 - a defect of ours, whose object JSON callers get, too
         excepthook(type(error), error, error.__traceback__)
         rendered = servers.defect(error)
+    if rendered is None:
+        return 0
     if as_json or not (quiet and rendered.idle):
         _print(rendered, as_json=as_json)
     return rendered.exit_code
+
+
+def linked(text: str) -> str:
+    """Return safe text for stdout, its URLs as links where that is a terminal that knows them."""
+    known = sys.stdout is not None and sys.stdout.isatty() and terminal.knows_links(os.environ)
+    return terminal.linked(text) if known else text
 
 
 def say(text: str) -> None:
@@ -122,8 +132,10 @@ def _print(rendered: Rendered, *, as_json: bool) -> None:
     if as_json:  # DEL is the one control character that it leaves as it is
         data = json.dumps(rendered.data).replace("\x7f", "\\u007f")
         _write(sys.stdout, f"{data}\n")
+    elif rendered.is_failure:
+        _write_lines(sys.stderr, rendered.lines)
     else:
-        _write_lines(sys.stderr if rendered.is_failure else sys.stdout, rendered.lines)
+        _write(sys.stdout, "".join(f"{linked(terminal.line(line))}\n" for line in rendered.lines))
     for warning in rendered.warnings:
         say(f"warning: {warning}")
 

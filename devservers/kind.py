@@ -38,6 +38,8 @@ class Exports(NamedTuple):
     """Set over what the caller's environment has."""
     by_hand: Mapping[str, str] = {}
     """Those that an app which is started by hand has to be told, or it looks elsewhere."""
+    polls: Mapping[str, float] = {}
+    """The paths that it asks an app for by itself, and every how many seconds."""
 
 
 class User(NamedTuple):
@@ -131,6 +133,8 @@ class Kind(NamedTuple):
     """The app of a worktree answers on it; its port is the worktree's."""
     needs: tuple[str, ...] = ()
     """Servers that are brought up before it."""
+    idle: Callable[["Config"], float | None] = lambda _config: None
+    """Seconds without use after which a worktree's own may be stopped in passing; None: never."""
     up: bool = True
     """It is part of `dev.up`."""
     built_in: bool = True

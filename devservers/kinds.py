@@ -93,9 +93,11 @@ def exports(config: "Config", here: "Worktree", name: str = "") -> "Exports":
 
     variables: dict[str, str] = {}
     by_hand: dict[str, str] = {}
+    polls: dict[str, float] = {}
     for other in every():
         if other.exports and other.name != name:
             found = other.exports(config, here)
             variables |= found.variables
             by_hand |= found.by_hand
-    return Exports(variables, by_hand)
+            polls |= found.polls
+    return Exports(variables, by_hand, polls)

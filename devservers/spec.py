@@ -117,8 +117,20 @@ def _restore_nothing(_port: int | None, _until: float) -> Restore:
     return lambda _now, _deadline: Restored()
 
 
+class Chatter(NamedTuple):
+    """Lines that a server writes although nobody uses it: it is being asked at intervals."""
+
+    pattern: str
+    """A regular expression that such a line begins with; its first group tells those that come
+    at intervals."""
+    interval: float
+    """Seconds from one of these to the next."""
+
+
 class Behaviour(NamedTuple):
     """What is peculiar to a kind of server while it runs."""
+
+    chatter: Chatter | None = None
 
     urls: tuple[str, ...] = ()
     """What the server is told to watch."""

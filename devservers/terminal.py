@@ -5,6 +5,10 @@ cursor, change a terminal, turn the direction of writing or begin a line is show
 write it: `\x1b`, `\u202e`.
 """
 
+TYPE_CHECKING = False  # a warm call imports this
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # C0 but tab and newline, DEL, and C1: U+009B alone is as good as ESC [.
 _CONTROLS = (*range(9), *range(0x0B, 0x20), *range(0x7F, 0xA0))
 # Marks, embeddings, overrides and isolates of writing from right to left; line and paragraph ends.
@@ -13,6 +17,8 @@ _SHOWN = {code: ascii(chr(code))[1:-1] for code in (*_CONTROLS, *_TURNS)}
 _LONGEST_COLOUR = 40  # characters between `ESC [` and `m`
 _MOST_COLOURS = 16  # in force at once
 _RESET = "\x1b[0m"
+_KNOW_LINKS = frozenset({"iTerm.app", "WezTerm", "vscode", "Hyper", "ghostty", "Tabby", "rio"})
+_KNOW_LINKS |= {"alacritty", "foot", "wezterm", "xterm-ghostty", "xterm-kitty"}  # of TERM
 
 
 def block(text: str) -> str:
@@ -35,6 +41,29 @@ def without_colours(text: str) -> str:
     import re  # noqa: PLC0415 - for a server's last words only
 
     return re.sub(_colour(), "", text)
+
+
+def knows_links(env: "Mapping[str, str]") -> bool:
+    """Return whether the terminal of that environment shows OSC 8 as a link, and not as letters."""
+    if env.get("TERM", "").startswith(("screen", "tmux")):
+        return False  # what is around it may not
+    vte = env.get("VTE_VERSION", "")
+    return (
+        env.get("TERM_PROGRAM") in _KNOW_LINKS
+        or env.get("TERM") in _KNOW_LINKS
+        or any(env.get(name) for name in ("WT_SESSION", "KONSOLE_VERSION", "KITTY_WINDOW_ID"))
+        or (vte.isdecimal() and int(vte) >= 5000)  # noqa: PLR2004 - that is 0.50
+    )
+
+
+def linked(text: str) -> str:
+    """Return safe text with each URL in it as a link to itself (OSC 8)."""
+    import re  # noqa: PLC0415 - rarely needed
+
+    def link(found: "re.Match[str]") -> str:
+        return f"\x1b]8;;{found[0]}\x1b\\{found[0]}\x1b]8;;\x1b\\"
+
+    return re.sub(r"https?://[!-~]*[0-9A-Za-z/]", link, text)
 
 
 class LogFilter:

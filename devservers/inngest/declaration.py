@@ -234,7 +234,7 @@ def exports(config: Config, here: Worktree) -> Exports:
         return Exports()
     url = url_of(own.host, port)
     by_hand = {} if port == DEFAULT_PORT else {environment.DEV: url}
-    return Exports(environment.variables(url), by_hand)
+    return Exports(environment.variables(url), by_hand, {own.path: settings.POLL_INTERVAL})
 
 
 def arguments(own: Settings, it: Target) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 MACHINE, WORKTREE = "machine", "worktree"
+POLL_INTERVAL = 5.0  # seconds from one question to an app to the next; GET /dev tells it
 FIRST_PORT = 8401  # of those that worktrees' own servers have by default
 
 

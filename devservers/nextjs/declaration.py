@@ -1,6 +1,7 @@
 """A worktree's Next.js server as data: what the configuration says of it -> ServerSpec."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from devservers import kinds
@@ -10,7 +11,7 @@ from devservers.kind import Assignment, Exports, OwnServer
 from devservers.nextjs import cli as nextjs_cli
 from devservers.nextjs import discovery, settings
 from devservers.ports import assignment, claims
-from devservers.spec import Behaviour, Brought, Files, Http, Recognised, ServerSpec, Words
+from devservers.spec import Behaviour, Brought, Chatter, Files, Http, Recognised, ServerSpec, Words
 from devservers.system.identity import Socket
 from devservers.worktree import Worktree, clean_env
 
@@ -65,10 +66,22 @@ def declare(
         ready=Http(probe, worst=599),  # a status must not make it compile the home page
         warnings=assigned.warnings,
         behaviour=Behaviour(
-            recognise=recognise, remember=lambda _port, _until: kinds.keep_served(config, here)
+            chatter=_chatter(around),
+            recognise=recognise,
+            remember=lambda _port, _until: kinds.keep_served(config, here),
         ),
         words=Words(_elsewhere(config, here, env), remedy=nextjs_cli.remedy),
         brought=Brought(keys, EXECUTES, (here.root / config.worktree.port_cache_file,)),
+    )
+
+
+def _chatter(around: Exports) -> Chatter | None:
+    """Return how it writes that it was polled: ` PUT /api/inngest 200 in 12ms` (14 to 16)."""
+    if not around.polls:
+        return None
+    paths = "|".join(map(re.escape, around.polls))
+    return Chatter(
+        rf"\s*(?:GET|(PUT)) (?:{paths})(?:\?\S*)? \d\d\d in ", min(around.polls.values())
     )
 
 

@@ -1,57 +1,17 @@
-"""Rendering of dev.*: both servers of a worktree, all worktrees, and what was pruned."""
+"""Rendering of dev.up, dev.down and dev.prune: all servers of a worktree, and what was pruned."""
 
 from collections.abc import Mapping
 
 from devservers.errors import DevServerError, NeedFailedError
 from devservers.kind import Kind, User
-from devservers.lifecycle.result import Ensured, Status
+from devservers.lifecycle.result import Ensured
 from devservers.rendering import servers
-from devservers.rendering.ports import export_lines
 from devservers.rendering.servers import Rendered
-from devservers.rendering.table import table
-from devservers.worktrees.overview import Overview, Row
 from devservers.worktrees.prune import Finding, Pruned
 from devservers.worktrees.together import Down, LeftAlone, Up
 
-SHORT = 9  # characters of a commit that people need
 
-
-def overview(found: Overview) -> Rendered:
-    """Render dev.status: a line for each server that is used, and a table of the worktrees."""
-    used = {name: servers.status(now, found.kinds[name]) for name, now in found.used.items()}
-    own = list(dict.fromkeys(name for row in found.rows for name in row.servers))
-    pinned = {one.data.get("pinned") for one in used.values()} - {None}
-    rows = [
-        (
-            "*" if row.current else "",
-            row.branch,
-            row.port,
-            *(_state(row.servers[name]) if name in row.servers else None for name in own),
-            _served(row, pinned),
-            row.commit[:SHORT] if row.commit else None,
-            row.worktree,
-        )
-        for row in found.rows
-    ]
-    columns = (found.kinds[name].short.upper() for name in own)
-    titles = ("", "BRANCH", "PORT", *columns, "SERVED", "COMMIT", "WORKTREE")
-    warnings = [text for one in used.values() for text in one.warnings]
-    for row in found.rows:
-        texts = dict.fromkeys(text for now in row.servers.values() for text in now.warnings)
-        warnings += [f"{row.worktree}: {text}" for text in texts]
-    data = _nested({name: one.data for name, one in used.items()}, found.kinds)
-    return Rendered(
-        {**data, "worktrees": [_row(row, found.kinds) for row in found.rows]},
-        (
-            *(one.lines[0] for one in used.values()),
-            *table(titles, rows),
-            *export_lines(found.exports),
-        ),
-        tuple(warnings),
-    )
-
-
-def _nested(data: Mapping[str, object], known: Mapping[str, Kind]) -> dict[str, object]:
+def nested(data: Mapping[str, object], known: Mapping[str, Kind]) -> dict[str, object]:
     """Return what is said of each server: of declared ones under `servers`, if there are any."""
     declared = {name: said for name, said in data.items() if not known[name].built_in}
     built_in = {name: said for name, said in data.items() if known[name].built_in}
@@ -75,15 +35,15 @@ def up(result: Up, whose: Mapping[str, object]) -> Rendered:
     facts = [note.facts for note in result.notes]
     lines += [line for note in result.notes for line in note.lines]
     warnings += [text for note in result.notes for text in note.warnings]
-    nested = _nested(data, result.kinds)
+    whole = nested(data, result.kinds)
     for more in facts:
-        nested |= more
+        whole |= more
     errors = [done for done in result.servers.values() if isinstance(done, DevServerError)]
     if not errors:
-        return Rendered(nested, tuple(lines), tuple(warnings))
+        return Rendered(whole, tuple(lines), tuple(warnings))
     worst = next((one for one in errors if isinstance(one, NeedFailedError)), errors[0])
     failed = servers.failed(worst)
-    return failed._replace(data={**nested, **failed.data}, lines=tuple(lines))
+    return failed._replace(data={**whole, **failed.data}, lines=tuple(lines))
 
 
 def _upped(kind: Kind, done: Ensured | DevServerError | None) -> Rendered:
@@ -115,7 +75,7 @@ def down(result: Down, whose: Mapping[str, object]) -> Rendered:
             users = result.users[name]
             data[name] = {**rendered.data, "users": [user._asdict() for user in users]}
             warnings += (_still_used(user, kind) for user in users)
-    return Rendered(_nested(data, result.kinds), tuple(lines), tuple(warnings))
+    return Rendered(nested(data, result.kinds), tuple(lines), tuple(warnings))
 
 
 def _still_used(user: User, kind: Kind) -> str:
@@ -140,33 +100,3 @@ def _finding(found: Finding, *, dry_run: bool) -> str:
     verb = "end" if found.processes else "remove"
     done = f"would {verb}" if dry_run else {"end": "ended", "remove": "removed"}[verb]
     return f"{done} {found.kind}: {found.what} ({found.why})"
-
-
-def _row(row: Row, known: Mapping[str, Kind]) -> dict[str, object]:
-    whose = {"worktree": row.worktree, "branch": row.branch}
-    none = {} if row.port else {"port": None, "url": None}
-    own = {
-        name: {
-            **servers.status(now, known[name]).data,
-            **whose,
-            **(none if known[name].serves_app else {}),
-        }
-        for name, now in row.servers.items()
-    }
-    return {
-        **whose,
-        "commit": row.commit,
-        "current": row.current,
-        "port": row.port,
-        **_nested(own, known),
-        "served": row.served,
-    }
-
-
-def _served(row: Row, pinned: set[object]) -> str | None:
-    said = {True: "yes", False: "no", None: None}[row.served]
-    return f"{said or '-'}, pinned" if row.worktree in pinned else said
-
-
-def _state(status: Status) -> str:
-    return f"{status.state} {status.url}" if status.running and status.url else status.state

@@ -15,6 +15,7 @@ from devservers.system.identity import Identity, Listener
 
 POLL = 0.01  # seconds
 KILL_WAIT = 5.0  # seconds after SIGKILL until a process counts as a survivor
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 CLOCK_TOLERANCE = 1.0  # seconds; psutil's create_time follows clock changes (psutil #2526, #2541)
 
 
@@ -24,6 +25,8 @@ class Process(NamedTuple):
     identity: Identity
     parent: int
     session: int
+    cpu: float | None
+    """Seconds of processor time so far; None where that may not be known."""
 
 
 class Family(NamedTuple):
@@ -77,35 +80,64 @@ def has_marker(pid: int, marker: str) -> bool:
     return os.fsencode(marker) in procfs.environ(pid) and procfs.is_within_reach(pid)
 
 
-def family(roots: Iterable[Identity], marker: str = "") -> Family:
-    """Return every live process that is proved to belong to a server, roots first.
+class Table:
+    """The process table as it was at one moment, read once however many servers are asked about."""
 
-    That is: each root that is alive, whoever carries `marker` and is still in the session that was
-    made for the server, the sessions that those lead, and all descendants of these. A session
-    whose leader is gone proves nothing (its number may be used again); its members carry the mark.
-    Nobody in other namespaces is ever among them. Nor is the calling process, and its ancestors
-    are not for their mark alone.
-    """
-    table = {row.identity.pid: row for row in _table()}
-    own = _ancestry(table)
-    live = [root.pid for root in roots if _is_in(table, root)]
-    marked = [pid for pid in table if pid not in own and marker and has_marker(pid, marker)]
-    found = dict.fromkeys(live)
-    found |= dict.fromkeys(pid for pid in marked if names_session(pid, table[pid].session))
-    leaders = set(found)
-    found |= dict.fromkeys(pid for pid, row in table.items() if row.session in leaders)
-    children: dict[int, list[int]] = {}
-    for pid, row in table.items():
-        children.setdefault(row.parent, []).append(pid)
-    pending = list(found)
-    while pending:
-        for child in children.get(pending.pop(), ()):
-            if child not in found:
-                found[child] = None
-                pending.append(child)
-    members = (pid for pid in found if pid != os.getpid() and not procfs.is_elsewhere(pid))
-    strays = (pid for pid in marked if pid not in found)
-    return Family(*(tuple(table[pid].identity for pid in pids) for pids in (members, strays)))
+    def __init__(self) -> None:
+        self.taken_at = time.monotonic()
+        self.rows = {row.identity.pid: row for row in map(_row, _pids()) if row}
+        self._own = _ancestry(self.rows)
+        self._marks: dict[bytes, dict[bytes, list[int]]] = {}
+        self._children: dict[int, list[int]] = {}
+        self._sessions: dict[int, list[int]] = {}
+        for pid, row in self.rows.items():
+            self._children.setdefault(row.parent, []).append(pid)
+            self._sessions.setdefault(row.session, []).append(pid)
+
+    def family(self, roots: Iterable[Identity], marker: str = "") -> Family:
+        """Return every live process that is proved to belong to a server, roots first.
+
+        That is: each root that is alive, whoever carries `marker` and is still in the session that
+        was made for the server, the sessions that those lead, and all descendants of these. A
+        session whose leader is gone proves nothing (its number may be used again); its members
+        carry the mark. Nobody in other namespaces is ever among them. Nor is the calling process,
+        and its ancestors are not for their mark alone.
+        """
+        rows = self.rows
+        live = [root.pid for root in roots if _is_in(rows, root)]
+        marked = [pid for pid in self._carriers(marker) if pid not in self._own]
+        found = dict.fromkeys(live)
+        found |= dict.fromkeys(pid for pid in marked if names_session(pid, rows[pid].session))
+        for leader in list(found):
+            found |= dict.fromkeys(self._sessions.get(leader, ()))
+        pending = list(found)
+        while pending:
+            for child in self._children.get(pending.pop(), ()):
+                if child not in found:
+                    found[child] = None
+                    pending.append(child)
+        members = (pid for pid in found if pid != os.getpid() and not procfs.is_elsewhere(pid))
+        strays = (pid for pid in marked if pid not in found)
+        return Family(*(tuple(rows[pid].identity for pid in pids) for pids in (members, strays)))
+
+    def _carriers(self, marker: str) -> list[int]:
+        """Return who within reach carries `marker` (`NAME=value`); nobody carries an empty one."""
+        if not marker:
+            return []
+        entry = os.fsencode(marker)
+        name = entry.partition(b"=")[0] + b"="
+        if name not in self._marks:  # once: it reads the environment of every process
+            marks = self._marks[name] = {}
+            for pid in self.rows:
+                for mark in procfs.environ(pid):
+                    if mark.startswith(name):
+                        marks.setdefault(mark, []).append(pid)
+        return [pid for pid in self._marks[name].get(entry, ()) if procfs.is_within_reach(pid)]
+
+
+def family(roots: Iterable[Identity], marker: str = "") -> Family:
+    """Return who belongs to a server now, as `Table.family` has it."""
+    return Table().family(roots, marker)
 
 
 def leads(pid: int) -> bool:
@@ -224,10 +256,6 @@ def _same_start(one: str, other: str) -> bool:
         return False
 
 
-def _table() -> list[Process]:
-    return [row for row in map(_row, _pids()) if row]
-
-
 def _pids() -> list[int]:
     if procfs.HAS_PROC:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - speed
@@ -243,7 +271,8 @@ def _row(pid: int) -> Process | None:
     if fields is None:
         return None
     identity = Identity(pid, procfs.start_of(fields))
-    return Process(identity, parent=int(fields[1]), session=int(fields[3]))
+    cpu = (int(fields[11]) + int(fields[12])) / _TICKS  # of user and of system, proc(5)
+    return Process(identity, parent=int(fields[1]), session=int(fields[3]), cpu=cpu)
 
 
 def _row_from_psutil(pid: int) -> Process | None:
@@ -255,7 +284,12 @@ def _row_from_psutil(pid: int) -> Process | None:
             if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
                 return None
             started, parent = f"{process.create_time():.3f}", process.ppid()
+            try:
+                times = process.cpu_times()
+                cpu = times.user + times.system
+            except psutil.AccessDenied:  # another user's, on macOS
+                cpu = None
         session = os.getsid(pid) if hasattr(os, "getsid") else -1
     except (psutil.Error, OSError, ValueError):  # ValueError: no pid can be such a number
         return None
-    return Process(Identity(pid, started), parent, session)
+    return Process(Identity(pid, started), parent, session, cpu)

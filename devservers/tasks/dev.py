@@ -44,11 +44,22 @@ def _down(*, all: bool, timeout: str) -> Rendered:  # noqa: A002 - the flag's na
     return rendering.down(together.down(settings, here, everything=all, grace=grace), _whose(here))
 
 
-def _status() -> Rendered:
-    from devservers.rendering import worktrees as rendering  # noqa: PLC0415 - only here
+def _status(*, as_json: bool, watch: bool) -> Rendered | None:
+    from devservers.rendering import overview as rendering  # noqa: PLC0415 - only here
     from devservers.worktrees import overview  # noqa: PLC0415 - only here
 
-    return rendering.overview(overview.overview(*_here()))
+    memory = overview.Memory.empty()
+
+    def ask() -> Rendered:
+        return rendering.overview(overview.overview(*_here(), memory))
+
+    if not watch:
+        return ask()
+    from devservers.tasks import screen  # noqa: PLC0415 - only here
+
+    _here()  # what is wrong from the beginning is no answer to be asked for again
+    screen.watch(ask, as_json=as_json)
+    return None
 
 
 def _prune(*, dry_run: bool) -> Rendered:
@@ -84,8 +95,9 @@ def _tasks() -> dict[str, Any]:
         ),
         "status": factory.task(
             "dev-status",
-            "Show every worktree of the repository: its port, its servers, whether it is served.",
+            "Show every worktree: its servers, what they cost, since when idle, who is served.",
             _status,
+            {"watch": Flag(default=False, help="again every two seconds, until ^C")},
         ),
         "prune": factory.task(
             "dev-prune",

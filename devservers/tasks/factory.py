@@ -41,7 +41,7 @@ JSON = Flag(default=False, help="one JSON object on stdout, also on failure")
 def task(
     name: str,
     summary: str,
-    body: Callable[..., Rendered],
+    body: Callable[..., Rendered | None],
     given: Mapping[str, Flag] | None = None,
     *,
     aliases: tuple[str, ...] = (),

@@ -10,11 +10,13 @@ from devservers.config import Config
 from devservers.errors import DevServerError
 from devservers.kind import Assignment, Exports, Kind
 from devservers.lifecycle import status
+from devservers.lifecycle.activity import Asked, Usage, Watch
 from devservers.lifecycle.result import Status
 from devservers.system import sockets, threads
 from devservers.system.identity import Socket
 from devservers.system.threads import Question
 from devservers.worktree import Worktree
+from devservers.worktrees.heads import Head, Heads
 
 PATIENCE = 1.3  # seconds for the answers of all servers together: an overview takes two at most
 Identities = tuple[object, ...]
@@ -25,11 +27,13 @@ class Row(NamedTuple):
 
     worktree: str
     branch: str | None
-    commit: str | None
+    head: Head
     current: bool
     port: int | None
     """Of its app; None if it has none yet."""
     servers: Mapping[str, Status]
+    usage: Mapping[str, Usage]
+    """What each of those costs."""
     served: bool | None
     """Whether events run in its app; None where no server answers that, or it uses another."""
     shares: bool
@@ -41,13 +45,31 @@ class Overview(NamedTuple):
 
     kinds: Mapping[str, Kind]
     used: Mapping[str, Status]
+    usage: Mapping[str, Usage]
+    """What each of those costs."""
     rows: tuple[Row, ...]
     exports: Exports
     """What an app that somebody starts by hand here has to be told."""
 
 
-def overview(settings: Config, here: Worktree) -> Overview:
-    """Return what is true now of every worktree, asked side by side. Nothing is written."""
+class Memory(NamedTuple):
+    """What is kept from one overview to the next, by whoever watches."""
+
+    activity: Watch
+    heads: Heads
+
+    @classmethod
+    def empty(cls) -> "Memory":
+        """Return one that knows nothing yet."""
+        return cls(Watch(), Heads())
+
+
+def overview(settings: Config, here: Worktree, memory: Memory | None = None) -> Overview:
+    """Return what is true now of every worktree, asked side by side. Nothing is written.
+
+    Without a `memory` neither what servers cost nor what git says; who asks again hands the same
+    one over each time.
+    """
     deadline = time.monotonic() + PATIENCE
     by_name = kinds.of(settings)
     known = by_name.values()
@@ -57,8 +79,8 @@ def overview(settings: Config, here: Worktree) -> Overview:
     ours = _identities(settings, here)
     listening = sockets.listening()  # once: this is the question whose cost grows with the machine
     trees = worktree.every(here)
-    commits = Question(lambda: worktree.commits(here))
-    machine = Question(lambda: {kind.name: _status(kind, settings, here) for kind in used})
+    heads = Question(lambda: memory.heads.look(here, trees, deadline) if memory else {})
+    machine = Question(lambda: {kind.name: _asked(kind, settings, here) for kind in used})
     listed = Question(lambda: _served_ports(settings, here))
 
     def look(tree: Worktree) -> _Look:
@@ -66,21 +88,27 @@ def overview(settings: Config, here: Worktree) -> Overview:
         return _look(own, tree, listening, deadline, env)
 
     found = threads.each(look, trees, len(trees))
-    heads, served = commits.answer(), listed.answer()
+    shared, served, known_heads = machine.answer(), listed.answer(), heads.answer()
+    everything = [*shared.values(), *(one for look in found for one in look.servers.values())]
+    usages = iter(memory.activity.look(everything) if memory else ())
+    usage_of_shared = dict(zip(shared, usages, strict=False))
     rows = tuple(
         Row(
             worktree=str(tree.root),
             branch=tree.branch,
-            commit=heads.get(tree.root),
+            head=known_heads.get(tree.root, Head()),
             current=tree.root == here.root,
             port=look.port,
-            servers=look.servers,
+            servers={name: one.status for name, one in look.servers.items()},
+            usage=dict(zip(look.servers, usages, strict=False)),
             served=_is_served(look, served, ours),
             shares=look.identities == ours,
         )
         for tree, look in zip(trees, found, strict=True)
     )
-    return Overview(by_name, machine.answer(), rows, kinds.exports(settings, here))
+    machines = {name: one.status for name, one in shared.items()}
+    exports = kinds.exports(settings, here)
+    return Overview(by_name, machines, usage_of_shared, rows, exports)
 
 
 def _is_served(look: "_Look", served: frozenset[int] | None, ours: Identities) -> bool | None:
@@ -96,7 +124,7 @@ class _Look(NamedTuple):
 
     port: int | None
     runs: bool
-    servers: Mapping[str, Status]
+    servers: Mapping[str, Asked]
     identities: Identities | None
     """Which servers it uses; None where its configuration is broken."""
     served: frozenset[int] | None = None
@@ -125,19 +153,17 @@ def _look(
                 spec = kind.declare(settings, tree, assigned, env=env)
                 there = spec.enabled
             now = status.status(spec, deadline) if there else _none(status.disabled(spec))
-            servers[kind.name] = now
+            servers[kind.name] = Asked(spec, now)
             if kind.serves_app:
                 port, runs = its, now.running
         served = _served_ports(settings, tree, of_its_own=True)
         return _Look(port, runs, servers, _identities(settings, tree), served)
     except DevServerError as error:
-        servers = {
-            kind.name: _none(status.disabled(kind.declare(Config(), tree, Assignment(0))))._replace(
-                warnings=(error.message,)
-            )
-            for kind in own
-            if kind.built_in
-        }
+        servers = {}
+        for kind in (kind for kind in own if kind.built_in):
+            spec = kind.declare(Config(), tree, Assignment(0))
+            now = _none(status.disabled(spec))._replace(warnings=(error.message,))
+            servers[kind.name] = Asked(spec, now)
         return _Look(None, runs=False, servers=servers, identities=None)
 
 
@@ -145,9 +171,9 @@ def _none(status: Status) -> Status:
     return status._replace(state="stopped")
 
 
-def _status(kind: Kind, settings: Config, here: Worktree) -> Status:
+def _asked(kind: Kind, settings: Config, here: Worktree) -> Asked:
     spec = kinds.declared(kind, settings, here)
-    return status.status(spec) if spec.enabled else status.disabled(spec)
+    return Asked(spec, status.status(spec) if spec.enabled else status.disabled(spec))
 
 
 def _identities(settings: Config, tree: Worktree) -> Identities:

@@ -1,0 +1,161 @@
+"""Activity: what running servers cost, and for how long nobody has used them."""
+
+import contextlib
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from devservers.lifecycle.result import Status
+from devservers.spec import Chatter, ServerSpec
+from devservers.system import connections, process, usage
+from devservers.system.connections import Connection
+from devservers.system.identity import Identity
+
+LARGEST = 1 << 20  # bytes of a log in which it is looked for the last line that tells of use
+
+
+class Asked(NamedTuple):
+    """A server of which it is asked, and what is true of it."""
+
+    spec: ServerSpec
+    status: Status
+
+
+class Usage(NamedTuple):
+    """What one server costs, all its processes together; None where that can't be known."""
+
+    memory: int | None = None
+    """Bytes."""
+    cpu_percent: float | None = None
+    """Of one processor, while it was being asked."""
+    idle: float | None = None
+    """Seconds since somebody used it; 0 while somebody is connected, None if it doesn't run."""
+
+
+class Watch:
+    """Asks the same again and again, and keeps what can't have changed."""
+
+    def __init__(self) -> None:
+        self._before = process.Table()
+        self._chatter: dict[str, tuple[int, int, int]] = {}
+
+    def look(self, asked: Iterable[Asked]) -> list[Usage]:
+        """Return what each server costs now; takes as long as a sample of processor time does."""
+        asked = list(asked)
+        running = [one for one in asked if _roots(one.status)]
+        wait = usage.LEAST_SAMPLE - (time.monotonic() - self._before.taken_at)
+        if running and wait > 0:
+            time.sleep(wait)
+        table = process.Table()
+        families = {id(one): members(one, table) for one in running}
+        pids = {member.pid for family in families.values() for member in family}
+        known = connections.established((*pids, os.getpid()))
+        found = [
+            self._usage(one, families[id(one)], table, known) if id(one) in families else Usage()
+            for one in asked
+        ]
+        self._before = table
+        return found
+
+    def _usage(
+        self,
+        one: Asked,
+        family: tuple[Identity, ...],
+        table: process.Table,
+        known: tuple[Connection, ...],
+    ) -> Usage:
+        return Usage(
+            usage.memory(family),
+            usage.cpu_percent(family, self._before, table),
+            self._idle(one, {member.pid for member in family}, known),
+        )
+
+    def _idle(self, one: Asked, pids: set[int], known: tuple[Connection, ...]) -> float | None:
+        spec, status = one
+        if status.port and connections.is_used(status.port, pids, known):
+            return 0.0
+        last = self._last_output(status.log_file, spec.behaviour.chatter)
+        if last is None or status.adopted:
+            return None  # it writes elsewhere: nothing tells that nobody has used it
+        return max(time.time() - max(last, status.started_at or 0, _named_at(spec)), 0.0)
+
+    def _last_output(self, log: str | None, chatter: Chatter | None) -> float | None:
+        """Return when a server last wrote what tells of use, in seconds since the epoch."""
+        try:
+            info = os.stat(log) if log else None  # noqa: PTH116 - text in
+        except OSError:
+            return None
+        if info is None or log is None or not stat.S_ISREG(info.st_mode):
+            return None
+        if chatter is None:
+            return info.st_mtime
+        inode, size, count = self._chatter.get(log, (0, 0, 0))
+        start = size if inode == info.st_ino and size <= info.st_size else 0
+        more, all_of_it = _chattered(Path(log), start, info.st_size, chatter.pattern)
+        count = more + (count if all_of_it and start else 0)
+        self._chatter[log] = info.st_ino, info.st_size, count
+        return info.st_mtime - count * chatter.interval
+
+
+def members(one: Asked, table: process.Table) -> tuple[Identity, ...]:
+    """Return every process of a running server, as the table has it."""
+    rows = (table.rows.get(pid) for pid in _roots(one.status))
+    return table.family([row.identity for row in rows if row], one.spec.marker).members
+
+
+def touch(spec: ServerSpec) -> None:
+    """Note that a task has named the server: whoever does so uses it. Only where it is running.
+
+    What can't be noted (a read-only disk) is left.
+    """
+    if spec.shared:
+        return
+    stamp = _stamp(spec)
+    with contextlib.suppress(OSError, NotImplementedError):
+        try:
+            os.utime(stamp, follow_symlinks=False)
+        except FileNotFoundError:
+            if os.path.lexists(spec.files.pid):
+                os.close(os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _named_at(spec: ServerSpec) -> float:
+    try:
+        return _stamp(spec).lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _stamp(spec: ServerSpec) -> Path:
+    return spec.files.pid.with_suffix(".used")
+
+
+def _roots(status: Status) -> list[int]:
+    return [pid for pid in (status.pid, status.listener_pid) if pid and status.running]
+
+
+def _chattered(log: Path, start: int, end: int, pattern: str) -> tuple[int, bool]:
+    """Return how many of the last lines of a log tell of no use, and whether all from `start` on.
+
+    Of the last LARGEST bytes before `end` only.
+    """
+    begin = max(start, end - LARGEST)
+    try:
+        with open(log, "rb") as stream:
+            stream.seek(begin)
+            lines = stream.read(end - begin).splitlines()
+    except OSError:
+        return 0, False
+    if begin > start and lines:
+        del lines[0]  # it may have begun before
+    idle = re.compile(os.fsencode(pattern))
+    count = 0
+    for line in reversed(lines):
+        if not (found := idle.match(line)):
+            return count, False
+        count += found[1] is not None
+    return count, begin == start
