@@ -70,6 +70,20 @@ def size(value: Any) -> int:
     return int(value)
 
 
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DURATION = "a duration such as 90s, 45m, 2h or 1d"
+
+
+def duration(value: Any) -> float:
+    """Return a duration such as `90s`, `45m` or `2h` in seconds. Raises NotAllowedError."""
+    text = value if isinstance(value, str) else ""
+    number, unit = text[:-1], text[-1:]
+    usable = number.isascii() and number.isdecimal() and len(number) < 10 and int(number) > 0  # noqa: PLR2004 - enough for 30 years in seconds
+    if not usable or unit not in UNITS:
+        raise NotAllowedError(f"it must be {DURATION}")
+    return float(int(number) * UNITS[unit])
+
+
 def _text(value: Any) -> str:
     if not _is_text(value):
         raise NotAllowedError("it must be a text that is not empty")

@@ -25,7 +25,9 @@ USAGE = (
     f"devservers-hook [--wait] {' '.join(f'[{flag}]' for flag in MORE)} "
     f"post-checkout OLD NEW FLAG | post-merge [SQUASH] | ensure [{'|'.join(kinds.NAMES)}|NAME]"
 )
-EVENTS = {"post-checkout": (0, 3), "post-merge": (0, 1), "ensure": (0, 1)}  # how many words follow
+# How many words follow.
+EVENTS = {"post-checkout": (0, 3), "post-merge": (0, 1), "ensure": (0, 1)}
+IDLE = "idle"  # with DETACHED: see worktrees/passing.py
 DETACHED = "--detached"  # waits, and tells the log: how a hook calls itself
 OPTIONS = frozenset({"--wait", *MORE, DETACHED})
 ONCE_IN = 3600.0  # seconds until the same is said again of a port that somebody else has
@@ -64,6 +66,9 @@ def _run(words: list[str]) -> None:
     named = [option[2:] for option in options if option not in OPTIONS]
     named += rest if event == "ensure" else []
     declared = [name for name in named if name not in kinds.NAMES]
+    if DETACHED in options and event == IDLE:
+        _stop_idle()
+        return
     if len(rest) not in EVENTS.get(event, ()) or not _are_declared(declared):
         say(f"unusable arguments: {' '.join(words) or 'none'}. Usage: {USAGE}")
         return
@@ -88,6 +93,13 @@ def _run(words: list[str]) -> None:
                 say(_in_one_line(error))
 
 
+def _stop_idle() -> None:
+    from devservers import worktree  # noqa: PLC0415 - not for a warm call
+    from devservers.worktrees import idle  # noqa: PLC0415
+
+    idle.sweep_as_configured(worktree.find())
+
+
 def _are_declared(names: list[str]) -> bool:
     """Return whether the configuration declares servers of all these names."""
     if not names:
@@ -103,15 +115,18 @@ def _are_declared(names: list[str]) -> bool:
 def _ensure(name: str, folder: str, options: set[str]) -> None:
     from devservers import config, worktree  # noqa: PLC0415 - not for a warm call
     from devservers.githooks import warm_proof  # noqa: PLC0415
-    from devservers.lifecycle import state, verdict  # noqa: PLC0415
+    from devservers.lifecycle import state, used, verdict  # noqa: PLC0415
+    from devservers.worktrees import passing  # noqa: PLC0415
 
     here = worktree.find()
     inputs = warm_proof.sign(map(str, config.candidates(here.root, here.main)))
     settings = config.load(here.root, here.main)
     kind = kinds.kind(name) if name in kinds.NAMES else kinds.of(settings)[name]
     spec = kinds.declared(kind, settings, here)  # a port is claimed by who starts it
+    passing.by(settings, here)
     if not spec.enabled:
         return
+    used.touch(spec)
     inputs += warm_proof.sign([str(spec.files.pid), str(state.record_file(spec.files.pid))])
     inputs += warm_proof.sign(_rules(name))
     if not spec.shared:  # what it is to be follows from the worktree's port, and where its app runs
@@ -121,7 +136,8 @@ def _ensure(name: str, folder: str, options: set[str]) -> None:
     record = verdict.quick_proof(spec)
     if record is not None:
         if here.git_dir and str(here.root) == folder:
-            warm_proof.write(str(here.git_dir), folder, spec, record, inputs)
+            short = passing.is_watched(settings, here)
+            warm_proof.write(str(here.git_dir), folder, spec, record, inputs, short_lived=short)
         return
     try:
         if options & {"--wait", DETACHED}:
@@ -175,8 +191,7 @@ def _hand_over(spec: "ServerSpec", here: "Worktree") -> None:
         return
     gate.require(spec)
     launch.prepare_log(spec, rotate=False)
-    options = (*githooks_file.OPTIONS, *(("-B",) if sys.flags.dont_write_bytecode else ()))
-    argv = (sys.executable, *options, "-c", githooks_file.PROGRAM, DETACHED, "ensure", spec.name)
+    argv = githooks_file.detached(DETACHED, "ensure", spec.name)
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     spawn.let_go(spawn.spawn(argv, here.root, env, spec.files.log))
     say(f"the {spec.title} {doing} in the background. Log: {spec.files.log}")

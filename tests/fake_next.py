@@ -168,6 +168,8 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def answer(self, status: int, data: dict[str, object]) -> None:
+        if not self.path.startswith("/_next/"):  # of those it writes nothing
+            say(f" {self.command} {self.path} {status} in 5ms")
         body = json.dumps(data).encode()
         self.send_response(status)
         if self.path == "/api/inngest" and "app" in self.behaviours:

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from support import CONFIG, PORTS, Ran, World, accepts, claimed_ports, template, until
+from support import CONFIG, PORTS, TEST_MARK, Ran, World, accepts, claimed_ports, template, until
 
 FAKE_NEXT = Path(__file__).with_name("fake_next.py")
 
@@ -120,6 +120,11 @@ class NextWorld(World):
         """Start the same command in each folder, all at the same time; return what they say."""
         started = [self.start(*words, cwd=folder) for folder in folders]
         return [self.result(child, timeout=60) for child in started]
+
+    def sweeps(self) -> list[psutil.Process]:
+        """Return what looks for idle servers in passing, just now."""
+        found = self.processes.carrying(TEST_MARK, self.processes.mark)
+        return [one for one in found if one.cmdline()[-2:] == ["--detached", "idle"]]
 
     def claim(self, folder: Path) -> str:
         """Return the text of a worktree's `.dev-port`."""

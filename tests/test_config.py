@@ -23,6 +23,7 @@ DEFAULTS = {
     "nextjs.hostname": "localhost",
     "nextjs.command": None,
     "nextjs.cwd": ".",
+    "nextjs.idle": None,
     "inngest.enabled": True,
     "inngest.scope": "machine",
     "inngest.ports": None,
@@ -40,6 +41,7 @@ NULLABLE = [key for key, default in DEFAULTS.items() if default is None]
 
 PORT = "from 1 to 65535"
 FLAG = "true or false"
+DURATION = "a duration such as 90s, 45m, 2h or 1d"
 TEXT = "a text that is not empty"
 WORDS = "a list of texts"
 PROGRAM = "begins with a program"
@@ -61,6 +63,12 @@ WRONG: list[tuple[str, object, str, str]] = [
     ("nextjs.ports", [5001.0], "5001.0", PORT),
     ("nextjs.ports", [[5001]], "[5001]", PORT),
     ("nextjs.ports", [5001, 5002, 5001], "[5001, 5002, 5001]", "5001 stands in it twice"),
+    ("nextjs.idle", 7200, "7200", DURATION),
+    ("nextjs.idle", "2", '"2"', DURATION),
+    ("nextjs.idle", "0s", '"0s"', DURATION),
+    ("nextjs.idle", "1.5h", '"1.5h"', DURATION),
+    ("nextjs.idle", "2 h", '"2 h"', DURATION),
+    ("nextjs.idle", "99999999999d", '"99999999999d"', DURATION),
     ("nextjs.turbopack", 1, "1", FLAG),
     ("nextjs.turbopack", "true", '"true"', FLAG),
     ("nextjs.hostname", "", '""', HOST),

@@ -127,10 +127,13 @@ def test_status_shows_every_worktree(place: NextWorld) -> None:
 def test_status_is_a_table_for_people(place: NextWorld) -> None:
     place.call("dev.up", cwd=place.a)
     text = place.run("dev.status", cwd=place.a).out.splitlines()
-    assert text[0].startswith("Inngest dev server")
-    assert text[1].split() == ["BRANCH", "PORT", "NEXT.JS", "SERVED", "COMMIT", "WORKTREE"]
-    assert [line for line in text[2:] if line.startswith("*")] == [text[3]]
-    assert str(place.a) in text[3]
+    titles = "BRANCH SERVER STATE URL MEM CPU UP IDLE SERVED COMMIT AGE CHANGED WORKTREE"
+    assert text[0].split() == titles.split()
+    assert text[1].split()[:2] == ["-", "Inngest"]
+    assert [line for line in text if line.startswith("*")] == [text[3]]
+    assert f"running  http://localhost:{place.claim(place.a)}" in text[3]
+    assert text[3].endswith(str(place.a))
+    assert text[-1].startswith("2 servers running: ")
 
 
 def test_status_survives_a_worktree_whose_configuration_is_broken(place: NextWorld) -> None:

@@ -273,7 +273,7 @@ def test_inngest_and_nextjs_in_one_command_are_two_servers(place: NextWorld) -> 
     assert done.code == 0, done
     assert "Inngest dev server started" in done.out
     assert "Next.js server started" in done.out
-    assert f"running http://localhost:{place.claim(place.a).strip()}" in done.out
+    assert f"http://localhost:{place.claim(place.a).strip()}" in done.out
     place.ok("stop")
 
 

@@ -28,6 +28,7 @@ from devservers.tasks import ns
 from hooking import run_hook
 from installing import ROOT
 from next_support import NextWorld, next_world
+from support import until
 
 SOURCES = sorted((ROOT / "devservers").rglob("*.py"))
 TEXT = (ROOT / "docs" / "reference.md").read_text()
@@ -216,13 +217,19 @@ SHAPES = shapes()
 
 
 def is_reference(example: object) -> bool:
-    return isinstance(example, str) and example.removeprefix("as ") in SHAPES
+    return isinstance(example, str) and referred(example) != []
+
+
+def referred(example: str) -> list[Any]:
+    """Return the examples that one names: `as inngest.status and a server's usage`."""
+    names = example.removeprefix("as ").split(" and ")
+    return [SHAPES[name] for name in names if name in SHAPES]
 
 
 def differences(example: Any, value: Any, at: str = "") -> Iterator[str]:
     """Say in what a printed value differs from an example: keys, and kinds of values."""
     if is_reference(example):
-        example = SHAPES[example.removeprefix("as ")]
+        example = {key: value for one in referred(example) for key, value in one.items()}
     if value is None:
         return
     if kind(example) != kind(value):
@@ -493,7 +500,7 @@ def written(world: NextWorld) -> set[str]:
         str(folder / "devservers" / f"{kind}.{one}"): f"GIT/devservers/NAME.{one}"
         for folder in places
         for kind in SERVERS
-        for one in ("receipt", "said")
+        for one in ("receipt", "said", "used")
     }
     names |= {
         str(folder / "devservers" / f"{kind}.{one}"): f"GIT/devservers/NAME.{one}"
@@ -513,7 +520,7 @@ def written(world: NextWorld) -> set[str]:
     return {_named(str(file), names) for file in found}
 
 
-_SHARED = ("ports.lock", "trusted")
+_SHARED = ("idle", "idle.log", "ports.lock", "trusted")
 _EVENTS = ("post-checkout", "post-merge")
 _ENDS = (".json", ".lock", ".pin", ".1", ".before-devservers")
 
@@ -534,13 +541,14 @@ def test_every_file_that_is_written_is_there(place: NextWorld) -> None:
     run_hook(place, "ensure", cwd=place.a)
     holder.kill()
     holder.wait()
-    place.behave(logMaxBytes=1)
+    place.configure(nextjs={"idle": "1h"}, command=place.fake(), logMaxBytes=1)
     place.log.write_text("what was there before\n")
     for _ in range(2):
         run_hook(place, "--wait", "--nextjs", "ensure", cwd=place.a)
     free = next(port for port in place.pool if port != int(place.claim(place.a)))
     place.app(free, cwd=place.b)
     place.call("inngest.sync", f"--port={free}")
+    until(lambda: (place.main / ".git/devservers/idle.log").exists() and not place.sweeps())
     found = written(place)
     place.call("dev.down", "--all", cwd=place.a)
     rows = table("Files", "file", "holds")

@@ -54,6 +54,7 @@ def kind_of(one: Declared) -> Kind:
         foreground=True,
         needs=one.needs,
         up=one.up,
+        idle=lambda _config: one.idle,
         built_in=False,
         checks=checks,
     )

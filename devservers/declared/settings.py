@@ -37,6 +37,8 @@ class Declared(NamedTuple):
     needs: tuple[str, ...] = ()
     up: bool = True
     log_max_bytes: int = 10 * 1024 * 1024
+    idle: float | None = None
+    """Seconds without use after which it is stopped in passing; None: never."""
 
     @property
     def has_port(self) -> bool:
@@ -267,4 +269,5 @@ CHECKS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "needs": ("needs", _names),
     "up": ("up", config_checks.flag),
     "logMaxBytes": ("log_max_bytes", config_checks.size),
+    "idle": ("idle", config_checks.duration),
 }

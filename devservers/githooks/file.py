@@ -10,6 +10,7 @@ whatever comes later in it (its exit status, an `exec`) is as before. Anything e
 import os
 import shlex
 import stat
+import sys
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -167,6 +168,14 @@ try:
 except ImportError:
     sys.exit(3)
 sys.exit(main())"""
+
+
+def detached(*words: str) -> tuple[str, ...]:
+    """Return the argv that runs the entry for hooks with `words`, as apart as a hook does."""
+    compiled = ("-B",) if sys.flags.dont_write_bytecode else ()
+    return (sys.executable, *OPTIONS, *compiled, "-c", PROGRAM, *words)
+
+
 # Environments in a worktree are ignored by git, and what is ignored git overwrites when a branch
 # tracks it. This fails, and says so, where git tracks anything in the environment that a program
 # belongs to (the folder above its own).

@@ -11,6 +11,7 @@ none. This module imports nothing of typing, pathlib or json: that is all its us
 
 import os
 import stat
+import time
 
 from devservers.system import procfs
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from devservers.spec import ServerSpec
 
 FORM = "devservers receipt 1"
+SHORT_LIVED = f"{FORM}, for a while"  # where idle servers are to be looked for now and then
+LIFE = 600.0  # seconds that such a one is good for
 PLACE = "devservers"
 LARGEST = 64 * 1024  # characters
 ENVIRONMENT = ("DEVSERVERS_CONFIG", "HOME")  # what the configuration and its paths depend on
@@ -34,23 +37,35 @@ def is_good(folder: str, name: str) -> bool:
     """
     git_dir = _git_dir(folder)
     lines = _lines(_file(git_dir, name)) if git_dir is not None and procfs.HAS_PROC else []
-    if len(lines) < 5 or lines[:2] != [FORM, _surroundings(folder)]:  # noqa: PLR2004 - see write
+    if git_dir is None or len(lines) < 5 or lines[1] != _surroundings(folder):  # noqa: PLR2004 - see write
+        return False
+    if lines[0] != FORM and not (lines[0] == SHORT_LIVED and _is_young(_file(git_dir, name))):
         return False
     *inputs, end = lines[4:]
     if end or any(signature(path) != seen for seen, _, path in map(_split, inputs)):
         return False
     try:
-        return _lives(lines[2].split("\t")) and _answers(lines[3].split("\t"))
+        good = _lives(lines[2].split("\t")) and _answers(lines[3].split("\t"))
     except (ValueError, IndexError):
         return False
+    if good:
+        _note_use(git_dir, name)
+    return good
 
 
-def write(
-    git_dir: str, folder: str, spec: "ServerSpec", record: "ServerRecord", inputs: "Iterable[str]"
+def write(  # noqa: PLR0913 - all that a proof rests on
+    git_dir: str,
+    folder: str,
+    spec: "ServerSpec",
+    record: "ServerRecord",
+    inputs: "Iterable[str]",
+    *,
+    short_lived: bool = False,
 ) -> None:
     """Note down what `record` was proved by; `inputs` are lines of `sign`, from before the proof.
 
-    What can't be noted (no /proc, a read-only folder) is left: it only saves time.
+    With `short_lived` the whole way is gone again after LIFE seconds. What can't be noted (no
+    /proc, a read-only folder) is left: it only saves time.
     """
     listener, ready = record.listener, spec.ready
     path, worst = getattr(ready, "path", None), getattr(ready, "worst", 0)
@@ -60,7 +75,8 @@ def write(
     processes = (own.pid, own.started, its.pid, its.started, listener.fd, listener.inode)
     question = (listener.address, record.port, path, worst)
     facts = ("\t".join(map(str, words)) for words in (processes, question))
-    lines = [FORM, _surroundings(folder), *facts, *inputs, ""]
+    form = SHORT_LIVED if short_lived else FORM
+    lines = [form, _surroundings(folder), *facts, *inputs, ""]
     if any("\n" in line for line in lines):
         return
     path = _file(git_dir, spec.name)
@@ -97,6 +113,21 @@ def signature(path: str) -> str:
 def _numbers(info: os.stat_result) -> tuple[int, ...]:
     kind = (info.st_mode, info.st_uid)
     return (*kind, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def _is_young(file: str) -> bool:
+    try:
+        return 0 <= time.time() - os.lstat(file).st_mtime < LIFE
+    except OSError:
+        return False
+
+
+def _note_use(git_dir: str, name: str) -> None:
+    """Do what lifecycle/used.py does, where that has been done before."""
+    try:
+        os.utime(f"{git_dir}/{PLACE}/{name}.used", follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        return
 
 
 def _surroundings(folder: str) -> str:

@@ -1,14 +1,14 @@
 """Activity: what running servers cost, and for how long nobody has used them."""
 
-import contextlib
 import os
 import re
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from devservers.lifecycle import used
 from devservers.lifecycle.result import Status
 from devservers.spec import Chatter, ServerSpec
 from devservers.system import connections, process, usage
@@ -43,36 +43,39 @@ class Watch:
         self._before = process.Table()
         self._chatter: dict[str, tuple[int, int, int]] = {}
 
-    def look(self, asked: Iterable[Asked]) -> list[Usage]:
+    def look(self, asked: Sequence[Asked]) -> list[Usage]:
         """Return what each server costs now; takes as long as a sample of processor time does."""
-        asked = list(asked)
-        running = [one for one in asked if _roots(one.status)]
         wait = usage.LEAST_SAMPLE - (time.monotonic() - self._before.taken_at)
-        if running and wait > 0:
+        if wait > 0 and any(one.status.running for one in asked):
             time.sleep(wait)
         table = process.Table()
-        families = {id(one): members(one, table) for one in running}
-        pids = {member.pid for family in families.values() for member in family}
-        known = connections.established((*pids, os.getpid()))
+        families = [members(one, table) for one in asked]
         found = [
-            self._usage(one, families[id(one)], table, known) if id(one) in families else Usage()
-            for one in asked
+            Usage(usage.memory(family), usage.cpu_percent(family, self._before, table), idle)
+            if family
+            else Usage()
+            for family, idle in zip(families, self._idle_each(asked, families), strict=True)
         ]
         self._before = table
         return found
 
-    def _usage(
-        self,
-        one: Asked,
-        family: tuple[Identity, ...],
-        table: process.Table,
-        known: tuple[Connection, ...],
-    ) -> Usage:
-        return Usage(
-            usage.memory(family),
-            usage.cpu_percent(family, self._before, table),
-            self._idle(one, {member.pid for member in family}, known),
-        )
+    def idle(self, asked: Sequence[Asked]) -> list[float | None]:
+        """Return only for how long nobody has used each, see `Usage`.
+
+        Who is connected to a server is none who uses it if it is another one of `asked`.
+        """
+        table = process.Table()
+        return self._idle_each(asked, [members(one, table) for one in asked])
+
+    def _idle_each(
+        self, asked: Sequence[Asked], families: Sequence[tuple[Identity, ...]]
+    ) -> list[float | None]:
+        pids = {member.pid for family in families for member in family}
+        known = connections.established((*pids, os.getpid())) if pids else ()
+        return [
+            self._idle(one, {member.pid for member in family}, known) if family else None
+            for one, family in zip(asked, families, strict=True)
+        ]
 
     def _idle(self, one: Asked, pids: set[int], known: tuple[Connection, ...]) -> float | None:
         spec, status = one
@@ -81,7 +84,7 @@ class Watch:
         last = self._last_output(status.log_file, spec.behaviour.chatter)
         if last is None or status.adopted:
             return None  # it writes elsewhere: nothing tells that nobody has used it
-        return max(time.time() - max(last, status.started_at or 0, _named_at(spec)), 0.0)
+        return max(time.time() - max(last, status.started_at or 0, used.last(spec)), 0.0)
 
     def _last_output(self, log: str | None, chatter: Chatter | None) -> float | None:
         """Return when a server last wrote what tells of use, in seconds since the epoch."""
@@ -102,40 +105,15 @@ class Watch:
 
 
 def members(one: Asked, table: process.Table) -> tuple[Identity, ...]:
-    """Return every process of a running server, as the table has it."""
+    """Return every process of a server, as the table has it; none if it doesn't run."""
+    if not one.status.running:
+        return ()
     rows = (table.rows.get(pid) for pid in _roots(one.status))
     return table.family([row.identity for row in rows if row], one.spec.marker).members
 
 
-def touch(spec: ServerSpec) -> None:
-    """Note that a task has named the server: whoever does so uses it. Only where it is running.
-
-    What can't be noted (a read-only disk) is left.
-    """
-    if spec.shared:
-        return
-    stamp = _stamp(spec)
-    with contextlib.suppress(OSError, NotImplementedError):
-        try:
-            os.utime(stamp, follow_symlinks=False)
-        except FileNotFoundError:
-            if os.path.lexists(spec.files.pid):
-                os.close(os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-
-
-def _named_at(spec: ServerSpec) -> float:
-    try:
-        return _stamp(spec).lstat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _stamp(spec: ServerSpec) -> Path:
-    return spec.files.pid.with_suffix(".used")
-
-
 def _roots(status: Status) -> list[int]:
-    return [pid for pid in (status.pid, status.listener_pid) if pid and status.running]
+    return [pid for pid in (status.pid, status.listener_pid) if pid]
 
 
 def _chattered(log: Path, start: int, end: int, pattern: str) -> tuple[int, bool]:

@@ -19,6 +19,8 @@ class Settings(NamedTuple):
     command: tuple[str, ...] | None = None
     cwd: str = "."
     """The folder of the app inside the worktree."""
+    idle: float | None = None
+    """Seconds without use after which it is stopped in passing; None: never."""
 
     @property
     def pool(self) -> tuple[int, ...]:
@@ -32,6 +34,7 @@ CHECKS = {
     "hostname": config_checks.host,
     "command": config_checks.command,
     "cwd": config_checks.folder,
+    "idle": config_checks.duration,
 }
 
 
@@ -44,6 +47,11 @@ def app_folder(config: "Config", here: "Worktree") -> Path:
     """Return where the app of the worktree `here` is."""
     cwd = of(config).cwd
     return here.root if cwd == "." else here.root / cwd
+
+
+def idle(config: "Config") -> float | None:
+    """Return the seconds without use after which it is stopped in passing; None: never."""
+    return of(config).idle
 
 
 def taken(config: "Config") -> dict[str, tuple[int, ...]]:

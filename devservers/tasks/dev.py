@@ -62,11 +62,20 @@ def _status(*, as_json: bool, watch: bool) -> Rendered | None:
     return None
 
 
-def _prune(*, dry_run: bool) -> Rendered:
+def _prune(*, dry_run: bool, idle: str) -> Rendered:
     from devservers.rendering import worktrees as rendering  # noqa: PLC0415 - only here
     from devservers.worktrees import prune  # noqa: PLC0415 - only here
 
-    return rendering.pruned(prune.prune(*_here(), dry_run=dry_run))
+    limit = flags.duration("--idle", idle) if idle else None
+    settings, here = _here()
+    done = prune.prune(settings, here, dry_run=dry_run)
+    if limit is not None:
+        from devservers.worktrees import idle as unused  # noqa: PLC0415 - only here
+
+        found, warnings = unused.sweep(here, limit, dry_run=dry_run)
+        findings, said = (*done.findings, *found), (*done.warnings, *warnings)
+        done = done._replace(findings=findings, warnings=said)
+    return rendering.pruned(done)
 
 
 def _tasks() -> dict[str, Any]:
@@ -103,7 +112,10 @@ def _tasks() -> dict[str, Any]:
             "dev-prune",
             "End servers, and remove files, of worktrees that are gone.",
             _prune,
-            {"dry_run": Flag(default=False, help="only list what would be ended and removed")},
+            {
+                "dry_run": Flag(default=False, help="only list what would be ended and removed"),
+                "idle": Flag("", "2h: stop worktrees' servers that nobody has used for so long"),
+            },
         ),
     }
 

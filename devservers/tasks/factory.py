@@ -16,13 +16,14 @@ from invoke.tasks import Task
 from devservers import config, console, kinds, terminal, worktree
 from devservers.errors import StateUnusableError
 from devservers.kind import Kind
-from devservers.lifecycle import server, status, stopping
+from devservers.lifecycle import server, status, stopping, used
 from devservers.lifecycle.result import Ensured
 from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
 from devservers.spec import ServerSpec
 from devservers.system import logs
 from devservers.tasks import bytecode, flags
+from devservers.worktrees import passing
 
 STOP_GRACE = f"{stopping.STOP_GRACE:g}"  # seconds
 LINES = "50"
@@ -95,7 +96,11 @@ def declared(kind: Kind, *, claim: bool = False, stand_in: bool = False) -> Serv
     """Return the server that the caller's worktree declares; with `claim` its port is kept."""
     here = worktree.find()
     settings = config.load(here.root, here.main)
-    return kinds.declared(kind, settings, here, claim=claim, stand_in=stand_in)
+    if claim:
+        passing.by(settings, here)
+    spec = kinds.declared(kind, settings, here, claim=claim, stand_in=stand_in)
+    used.touch(spec)
+    return spec
 
 
 def _start_flags(kind: Kind) -> dict[str, Flag]:

@@ -3,6 +3,7 @@
 Invoke would turn a wrong number into a traceback, so that flags are texts until here.
 """
 
+from devservers import config_checks
 from devservers.errors import UsageError
 
 
@@ -15,6 +16,15 @@ def seconds(flag: str, value: str) -> float:
     if not 0 <= number < 1e9:  # noqa: PLR2004 - thirty years; also catches nan
         raise UsageError(f"{flag} must be a number of seconds, 0 or more, not {value!r}.")
     return number
+
+
+def duration(flag: str, value: str) -> float:
+    """Return a duration with a unit, in seconds. Raises UsageError."""
+    try:
+        return config_checks.duration(value)
+    except config_checks.NotAllowedError:
+        text = f"{flag} must be {config_checks.DURATION}, not {value!r}."
+        raise UsageError(text) from None
 
 
 def whole(flag: str, value: str, most: int = 1 << 62) -> int:

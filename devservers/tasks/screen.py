@@ -82,8 +82,9 @@ def _frame(lines: Sequence[str], size: tuple[int, int]) -> str:
         shown = max(rows - 2, 0)
         left = len(lines) - shown - 1
         lines = [*lines[:shown], f"… {left} more lines", lines[-1]][-rows:]
-    drawn = (f"{console.linked(cut(line, columns))}{REST_OF_LINE}" for line in lines)
-    return BEGIN + HOME + "\r\n".join(drawn) + REST_OF_SCREEN + END
+    # Not in the last column: what erases the rest of a line that is full erases its last letter.
+    drawn = (f"{console.linked(cut(line, columns - 1))}{REST_OF_LINE}" for line in lines)
+    return BEGIN + HOME + "\n".join(drawn) + REST_OF_SCREEN + END
 
 
 def cut(text: str, columns: int) -> str:

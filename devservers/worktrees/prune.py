@@ -25,7 +25,7 @@ class Finding(NamedTuple):
     """One thing without an owner."""
 
     kind: str
-    """server, listener, claim or file."""
+    """server, listener, claim, file or idle."""
     what: str
     why: str
     processes: tuple[Identity, ...] = ()
@@ -159,7 +159,7 @@ def _of_other_scope(here: Worktree, known: set[Identity]) -> Iterator[Finding]:
 
     Each may have a configuration of its own, and use what another one doesn't.
     """
-    trees = [*_configured(here)]
+    trees = [*configured(here)]
     roots = {str(tree.root) for tree, _ in trees}
     for kind in (kind for kind in kinds.every() if kind.other_scope):
         seen = {kind.declare(its, tree, Assignment(0)).marker for tree, its in trees}
@@ -179,7 +179,8 @@ def _of_other_scope(here: Worktree, known: set[Identity]) -> Iterator[Finding]:
                     yield Finding("server", what, why, members)
 
 
-def _configured(here: Worktree) -> Iterator[tuple[Worktree, Config]]:
+def configured(here: Worktree) -> Iterator[tuple[Worktree, Config]]:
+    """Yield every worktree of the repository whose configuration can be used, with that."""
     for tree in worktree.every(here):
         try:
             its = configuration.load(tree.root, tree.main)

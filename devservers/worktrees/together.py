@@ -9,12 +9,13 @@ from devservers import kinds
 from devservers.config import Config
 from devservers.errors import DevServerError, NeedFailedError, UsageError
 from devservers.kind import AppServer, Finish, Kind, Notify, User
-from devservers.lifecycle import server
+from devservers.lifecycle import server, used
 from devservers.lifecycle.result import Ensured, Stopped
 from devservers.spec import Behaviour, Description, ServerSpec
 from devservers.system.threads import Question
 from devservers.trust import gate
 from devservers.worktree import Worktree
+from devservers.worktrees import passing
 from devservers.worktrees.overview import overview
 
 
@@ -72,6 +73,9 @@ def up(settings: Config, here: Worktree, wish: Wish = Wish()) -> Up:  # noqa: B0
         name: kinds.declared(known[name], settings, here, claim=True, stand_in=wish.stand_in)
         for name in names
     }
+    passing.by(settings, here)
+    for spec in specs.values():
+        used.touch(spec)
     upping = _Upping(settings, here, wish, known, specs)
     upping.run()
     only_built_in = all(kind.built_in for kind in known.values())
