@@ -234,18 +234,7 @@ def exports(config: Config, here: Worktree) -> Exports:
         return Exports()
     url = url_of(own.host, port)
     by_hand = {} if port == DEFAULT_PORT else {environment.DEV: url}
-    return Exports(environment.variables(url), by_hand, _polls(own))
-
-
-def _polls(own: Settings) -> dict[str, float]:
-    """Return what the server asks each app for by itself, and every how many seconds."""
-    words = [part for word in own.args for part in word.split("=", 1)]
-    if "--no-poll" in words:
-        return {}
-    try:
-        return {own.path: float(words[words.index("--poll-interval") + 1])}
-    except (ValueError, IndexError):
-        return {own.path: settings.POLL_INTERVAL}
+    return Exports(environment.variables(url), by_hand, settings.polls(own))
 
 
 def arguments(own: Settings, it: Target) -> tuple[str, ...]:

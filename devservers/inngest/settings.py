@@ -53,6 +53,17 @@ def of(config: "Config") -> Settings:
     return config.section(Settings)
 
 
+def polls(own: Settings) -> dict[str, float]:
+    """Return what the server asks each app for by itself, and every how many seconds."""
+    words = [part for word in own.args for part in word.split("=", 1)]
+    if "--no-poll" in words:
+        return {}
+    try:
+        return {own.path: float(words[words.index("--poll-interval") + 1])}
+    except (ValueError, IndexError):
+        return {own.path: POLL_INTERVAL}
+
+
 def ports_of(config: "Config") -> tuple[int, ...]:
     """Return the port of each slot's own server."""
     given = of(config).ports
