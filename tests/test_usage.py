@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 
-from devservers import config_checks
+from devservers import config_checks, worktree
 from devservers.config import Config
-from devservers.worktrees import passing
+from devservers.lifecycle import state
+from devservers.lifecycle.activity import Watch
+from devservers.spec import Chatter
+from devservers.system import process, usage
+from devservers.system.identity import Identity
+from devservers.worktrees import idle, passing
 from hooking import run_hook
 from next_support import NextWorld, next_world
 from support import accepts, until
@@ -77,11 +82,11 @@ def python(text: str) -> list[str]:
 
 
 def test_the_memory_of_all_processes_of_a_server_is_told(place: Place) -> None:
-    hungry = python("import os, time; os.fork(); held = bytearray(40_000_000); time.sleep(600)")
+    hungry = python("import os, time; held = b'x' * 80_000_000; os.fork(); time.sleep(600)")
     place.declare(hungry={"command": hungry, "ready": {"alive": 0.5}})
     place.call("hungry.ensure")
     found = place.usage(place.main, "hungry")
-    assert 80e6 < found["memoryBytes"] < 160e6  # two times 40 MB, and two small interpreters
+    assert 80e6 < found["memoryBytes"] < 150e6  # what both share counts once
     assert place.usage(place.a)["memoryBytes"] is None
     text = place.run("dev.status").out.splitlines()
     line = next(line for line in text if " hungry " in line)
@@ -102,6 +107,28 @@ def test_a_busy_server_is_told_from_one_that_waits(place: Place) -> None:
         return bool(found["busy"] > 20 and found["lazy"] < 5)
 
     until(seen)
+
+
+def test_processor_time_is_not_counted_of_another_process_with_the_same_pid() -> None:
+    was, now = process.Table(), process.Table()
+    now.taken_at = was.taken_at + 1
+    row = now.rows[os.getpid()]
+    was.rows[os.getpid()] = row._replace(identity=Identity(os.getpid(), "earlier"), cpu=1e6)
+    now.rows[os.getpid()] = row._replace(cpu=0.5)
+    assert usage.cpu_percent([row.identity], was, now) == 50
+    assert usage.cpu_percent([Identity(os.getpid(), "earlier")], was, now) == 0
+    assert usage.cpu_percent([row.identity], now, now) is None
+
+
+def test_what_was_read_of_a_processs_memory_is_kept_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = process.Table().rows[os.getpid()].identity
+    before = usage.memory([own])
+    held = b"x" * 90_000_000
+    assert usage.memory([own]) == before
+    monkeypatch.setattr(usage, "FRESH", 0)
+    assert usage.memory([own]) > before + len(held) / 2
 
 
 # For how long nobody has used them
@@ -138,6 +165,48 @@ def test_what_is_connected_among_our_own_servers_uses_nothing(place: Place) -> N
     assert place.usage(place.main)["idleSeconds"] > HOUR
 
 
+def test_a_server_is_not_idle_since_before_it_was_started(place: Place) -> None:
+    place.declare(mute={"command": python("import time; time.sleep(600)"), "ready": {"alive": 0.1}})
+    place.call("mute.ensure")
+    place.call("mute.stop")
+    log = place.state(place.main, "mute").with_suffix(".log")
+    os.utime(log, (0, 0))
+    place.state(place.main, "mute").with_suffix(".used").unlink(missing_ok=True)
+    place.call("mute.ensure")
+    assert place.usage(place.main, "mute")["idleSeconds"] < HOUR
+
+
+def test_of_a_server_without_a_log_it_is_not_known(place: Place) -> None:
+    place.behave(logFile=os.devnull)
+    place.call("inngest.ensure", "--stand-in")
+    found = place.call("dev.status")["inngest"]
+    assert (found["running"], found["idleSeconds"]) == (True, None)
+
+
+def test_whoever_watches_reads_only_what_a_log_has_got_since(tmp_path: Path) -> None:
+    log, chatter = tmp_path / "log", Chatter(r"\s*(?:GET|(PUT)) /api", 5.0)
+    seen = Watch()
+
+    def age() -> int:
+        last = seen._last_output(str(log), chatter)
+        assert last is not None
+        return round((log.stat().st_mtime - last) / chatter.interval)
+
+    log.write_text("Ready\n" + POLLED * 10)
+    assert age() == 10
+    with log.open("a") as stream:
+        stream.write(POLLED * 2)
+    assert age() == 12
+    with log.open("a") as stream:
+        stream.write(" GET / 200 in 5ms\n" + POLLED)
+    assert age() == 1
+    log.write_text(POLLED * 3)  # shorter than before: it was begun anew
+    assert age() == 3
+    (tmp_path / "other").write_text(POLLED * 500)
+    (tmp_path / "other").rename(log)
+    assert age() == 500
+
+
 @pytest.mark.parametrize("task", ["nextjs.status", "nextjs.ensure", "nextjs.logs", "dev.up"])
 def test_a_task_that_names_a_server_uses_it(place: Place, task: str) -> None:
     place.call("nextjs.ensure", cwd=place.a)
@@ -152,9 +221,9 @@ def test_the_questions_of_inngest_are_no_use_of_an_app(place: Place) -> None:
     place.age(place.a, 2 * HOUR)
     log = place.state(place.a).with_suffix(".log")
     with log.open("a") as stream:
-        stream.write(POLLED * 1200 + " GET /api/inngest 200 in 3ms\n" + POLLED * 120)
-    idle = place.usage(place.a)["idleSeconds"]
-    assert 1320 * 5 <= idle < 1320 * 5 + 60  # the question of our own isn't one that tells time
+        stream.write(POLLED * 1200 + " GET /api/inngest 200 in 3ms\n" * 50 + POLLED * 120)
+    seconds = place.usage(place.a)["idleSeconds"]
+    assert 1320 * 5 <= seconds < 1320 * 5 + 60  # questions of our own don't tell the time
     with log.open("a") as stream:
         stream.write(" POST /api/inngest?fnId=flowt-hello&stepId=step 206 in 9ms\n" + POLLED)
     assert place.usage(place.a)["idleSeconds"] < 60
@@ -212,6 +281,40 @@ def test_what_another_server_needs_is_in_use_as_long_as_that_is(place: Place) ->
     assert place.prune("--idle=1h") == []
     place.age(place.main, 2 * HOUR, "worker")
     assert len(place.prune("--idle=1h")) == 3
+
+
+def test_an_inngest_server_of_its_own_is_in_use_as_long_as_its_app_is(place: Place) -> None:
+    place.behave()
+    own = {"scope": "worktree", "ports": [place.port, *range(place.port + 2, place.port + 5)]}
+    data = json.loads(place.config.read_text())
+    data["inngest"] = {"command": data["inngest"]["command"], **own}
+    place.config.write_text(json.dumps(data))
+    mark = f"inngest:{place.state(place.a, 'inngest')}.pid"
+    place.processes.marks.append(("DEVSERVERS_SERVER", mark))
+    place.call("dev.up", "--stand-in", cwd=place.a)
+    place.age(place.a, 2 * HOUR, "inngest")
+    os.utime(place.state(place.a, "inngest").with_suffix(".log"), (0, 0))
+    assert place.prune("--idle=1h") == []
+    place.age(place.a, 2 * HOUR)
+    until(lambda: place.prune("--idle=1h"))
+
+
+def test_a_server_that_somebody_is_starting_or_stopping_is_left_to_them(place: Place) -> None:
+    place.call("nextjs.ensure", cwd=place.a)
+    place.age(place.a, 2 * HOUR)
+    with state.lock(place.pid_file_of(place.a), 5) as held:
+        assert held
+        assert place.prune("--idle=1h") == []
+    assert accepts(int(place.claim(place.a)))
+
+
+def test_a_server_that_is_used_just_before_it_would_be_stopped_lives_on(place: Place) -> None:
+    place.call("nextjs.ensure", cwd=place.a)
+    place.age(place.a, 2 * HOUR)
+    trees, _ = idle._running(worktree.find(place.a), HOUR)
+    (server,) = [servers["nextjs"] for servers in trees if servers]
+    assert not idle._stop(server, lambda: False, "")
+    assert accepts(int(place.claim(place.a)))
 
 
 @pytest.mark.parametrize("value", ["2", "h", "-1h", "1.5h", "2 h", "0s", "1w"])

@@ -73,17 +73,17 @@ class Watch:
         pids = {member.pid for family in families for member in family}
         known = connections.established((*pids, os.getpid())) if pids else ()
         return [
-            self._idle(one, {member.pid for member in family}, known) if family else None
+            self._idle(one, known) if family else None
             for one, family in zip(asked, families, strict=True)
         ]
 
-    def _idle(self, one: Asked, pids: set[int], known: tuple[Connection, ...]) -> float | None:
+    def _idle(self, one: Asked, known: tuple[Connection, ...]) -> float | None:
         spec, status = one
-        if status.port and connections.is_used(status.port, pids, known):
+        if status.port and connections.is_used(status.port, known):
             return 0.0
         last = self._last_output(status.log_file, spec.behaviour.chatter)
-        if last is None or status.adopted:
-            return None  # it writes elsewhere: nothing tells that nobody has used it
+        if last is None:
+            return None  # nobody knows where it writes: nothing tells that it was not used
         return max(time.time() - max(last, status.started_at or 0, used.last(spec)), 0.0)
 
     def _last_output(self, log: str | None, chatter: Chatter | None) -> float | None:
@@ -106,8 +106,6 @@ class Watch:
 
 def members(one: Asked, table: process.Table) -> tuple[Identity, ...]:
     """Return every process of a server, as the table has it; none if it doesn't run."""
-    if not one.status.running:
-        return ()
     rows = (table.rows.get(pid) for pid in _roots(one.status))
     return table.family([row.identity for row in rows if row], one.spec.marker).members
 
@@ -121,15 +119,13 @@ def _chattered(log: Path, start: int, end: int, pattern: str) -> tuple[int, bool
 
     Of the last LARGEST bytes before `end` only.
     """
-    begin = max(start, end - LARGEST)
+    begin = max(start, end - LARGEST)  # a line that is cut there counts as use
     try:
         with open(log, "rb") as stream:
             stream.seek(begin)
             lines = stream.read(end - begin).splitlines()
     except OSError:
         return 0, False
-    if begin > start and lines:
-        del lines[0]  # it may have begun before
     idle = re.compile(os.fsencode(pattern))
     count = 0
     for line in reversed(lines):

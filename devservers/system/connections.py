@@ -1,7 +1,7 @@
 """Connections: which TCP connections a set of processes has, and whether others use a port."""
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from devservers.system import procfs
@@ -31,19 +31,14 @@ def established(pids: Iterable[int]) -> tuple[Connection, ...]:
     return _from_proc(pids) if procfs.HAS_PROC else _from_psutil(pids)
 
 
-def is_used(port: int, members: Collection[int], known: Iterable[Connection]) -> bool:
-    """Return whether somebody is connected to the `port` of `members`.
+def is_used(port: int, known: Iterable[Connection]) -> bool:
+    """Return whether somebody is connected to the `port` of one of those processes.
 
     Who has the other end among `known` doesn't count: give those of all servers of ours, and the
     caller's own, and only strangers are left: a browser, an editor, a test.
     """
     ours = {connection.local for connection in known}
-    return any(
-        connection.pid in members
-        and connection.local.port == port
-        and connection.remote not in ours
-        for connection in known
-    )
+    return any(one.local.port == port and one.remote not in ours for one in known)
 
 
 def _from_proc(pids: Iterable[int]) -> tuple[Connection, ...]:

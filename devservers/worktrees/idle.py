@@ -33,9 +33,9 @@ def sweep(
 ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """Stop what nobody has used for `limit` seconds, by default for as long as is configured.
 
-    Only a worktree's own servers, and of those only what was started by us; none that another one
-    needs which was used since. With `dry_run` they are only found. Returns them, and warnings of
-    what could not be stopped.
+    Only a worktree's own servers, and of those only what was started by us (of others it isn't
+    known when they were used); none that another one needs which was used since. With `dry_run`
+    they are only found. Returns them, and warnings of what could not be stopped.
     """
     watch = Watch()
     trees, around = _running(here, limit)
@@ -103,7 +103,7 @@ def _is_unused(
     """Return whether a server may be stopped: nobody has used it, or what needs it, for so long."""
     server = servers[name]
     limit = server.limit
-    if limit is None or server.asked.status.adopted:
+    if limit is None:
         return False
     users = (name, *(other for other in servers if name in _needs(other, servers)))
     known = [times[user] for user in users]
