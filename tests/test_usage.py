@@ -113,7 +113,7 @@ def test_processor_time_is_not_counted_of_another_process_with_the_same_pid() ->
     was, now = process.Table(), process.Table()
     now.taken_at = was.taken_at + 1
     row = now.rows[os.getpid()]
-    was.rows[os.getpid()] = row._replace(identity=Identity(os.getpid(), "earlier"), cpu=1e6)
+    was.rows[os.getpid()] = row._replace(identity=Identity(os.getpid(), "earlier"), cpu=0.1)
     now.rows[os.getpid()] = row._replace(cpu=0.5)
     assert usage.cpu_percent([row.identity], was, now) == 50
     assert usage.cpu_percent([Identity(os.getpid(), "earlier")], was, now) == 0
