@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devservers import config, worktree
-from devservers.inngest import apps, endpoint, environment, target
+from devservers.inngest import endpoint, environment, scene, target
 from devservers.listeners import PortHolder
 from support import Ran, World, make_repository, quickly
 
@@ -100,7 +100,7 @@ def test_sync_takes_the_port_of_the_pool_where_an_app_listens_on_several(running
     found = [PortHolder(port, 77, here) for port in (running.port + 2, running.apps[1])]
     for places in (found, found[::-1]):  # as the kernel lists them
         by_port = {place.port: place for place in places}
-        assert apps.own_port(settings, here, target.of(settings, here), by_port) == running.apps[1]
+        assert scene.own_port(settings, here, target.of(settings, here), by_port) == running.apps[1]
 
 
 def test_sync_guesses_nothing_where_several_ports_are_beyond_the_pool(running: World) -> None:

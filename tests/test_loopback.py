@@ -57,6 +57,10 @@ def ask(port: int, timeout: float = 5) -> Answer:
     return localhost_http.ask("GET", port, "/", timeout=timeout, addresses=("127.0.0.1",))
 
 
+def ask_ours(port: int, timeout: float = 5) -> Answer | None:
+    return localhost_http.ask_ours("GET", port, "/", timeout=timeout, addresses=("127.0.0.1",))
+
+
 @pytest.mark.parametrize(
     "rest",
     [
@@ -66,8 +70,10 @@ def ask(port: int, timeout: float = 5) -> Answer:
     ],
 )
 def test_a_whole_answer_is_returned(serve: Serve, rest: bytes) -> None:
-    answer = ask(serve(OK + b"X-Name: v\r\n" + rest))
-    assert (answer.status, answer.headers["x-name"], answer.json()) == (200, "v", {})
+    port = serve(OK + b"X-Name: v\r\n" + rest)
+    for answer in (ask(port), ask_ours(port)):
+        assert answer
+        assert (answer.status, answer.headers["x-name"], answer.json()) == (200, "v", {})
 
 
 @pytest.mark.parametrize(
@@ -88,6 +94,7 @@ def test_one_that_drips_is_given_up_in_time(serve: Serve, first: bytes, each: by
     begun = time.monotonic()
     with pytest.raises(NoAnswerError, match="did not answer within"):
         ask(port, 0.3)
+    assert ask_ours(port, 0.3) is None
     assert time.monotonic() - begun < 3
 
 
@@ -106,6 +113,7 @@ def test_one_that_never_ends_is_given_up(serve: Serve, first: bytes, each: bytes
     begun = time.monotonic()
     with pytest.raises(NoAnswerError):
         ask(port, 20)
+    assert ask_ours(port, 20) is None
     assert time.monotonic() - begun < 15, "because of its length"
 
 
@@ -130,6 +138,66 @@ def test_what_is_compressed_stays_so(serve: Serve, first: bytes) -> None:
 def test_what_is_no_whole_answer_is_none(serve: Serve, answer: bytes) -> None:
     with pytest.raises(NoAnswerError, match="closed the connection, or its answer is no HTTP"):
         ask(serve(answer))
+    assert ask_ours(serve(answer)) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+        OK + b"Content-Length: -2\r\n\r\n{}",
+        OK + b"Content-Length: \xb2\r\n\r\n{}",
+        OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        OK + b"X: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",
+        OK + b"Content-Length : 2\r\n\r\n{}",
+        OK + b"nonsense\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}",
+    ],
+)
+def test_an_answer_that_leaves_a_doubt_where_it_ends_is_none_of_ours(
+    serve: Serve, answer: bytes
+) -> None:
+    assert ask_ours(serve(answer)) is None
+
+
+def test_what_goes_on_after_a_whole_answer_is_not_waited_for(serve: Serve) -> None:
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n2;x=y\r\n{}\r\n0\r\nX: y\r\n\r\n"
+    begun = time.monotonic()
+    for rest in (b"Content-Length: 2\r\n\r\n{}", chunked):
+        answer = ask_ours(serve(OK + rest, b"", 5), 20)
+        assert answer
+        assert answer.json() == {}
+    assert time.monotonic() - begun < 15
+
+
+def test_what_is_sent_arrives_whole(serve: Serve) -> None:
+    del serve
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        question = threads.Question(
+            lambda: localhost_http.ask_ours(
+                "POST",
+                listener.getsockname()[1],
+                "/v0/gql",
+                timeout=5,
+                data={"query": "\u00fc"},
+                addresses=("127.0.0.1",),
+            )
+        )
+        with listener.accept()[0] as connection:
+            came = connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            answer = question.answer()
+    head, _, body = came.partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v0/gql HTTP/1.1\r\nHost: localhost:")
+    assert f"Content-Length: {len(body)}".encode() in head.split(b"\r\n")
+    assert json.loads(body) == {"query": "\u00fc"}
+    assert answer == Answer(204, {}, b"")
 
 
 def test_a_listener_that_takes_no_connection_is_given_up_in_time() -> None:
@@ -153,6 +221,8 @@ def test_one_deadline_holds_for_all_addresses(serve: Serve) -> None:
     with pytest.raises(NoAnswerError):
         localhost_http.ask("GET", port, "/", timeout=0.4, addresses=("127.0.0.1",) * 9)
     assert http_status.first_status("127.0.0.1", port, "/", 0.4) is None
+    nine = ("127.0.0.1",) * 9
+    assert localhost_http.ask_ours("GET", port, "/", timeout=0.4, addresses=nine) is None
     assert time.monotonic() - begun < 3
 
 
@@ -205,6 +275,29 @@ MANY = settings(
     max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+
+HEADERS = st.sampled_from(
+    [
+        *(b"Content-Length: %d" % size for size in range(9)),
+        *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"X: y", b" z", b"x"),
+    ]
+)
+BODIES = st.lists(
+    st.sampled_from([b"2\r\n{}\r\n", b"0\r\n", b"\r\n", b"{}", b"1", b"a\r\n"]), max_size=5
+).map(b"".join)
+
+
+@MANY
+@given(headers=st.lists(HEADERS, max_size=3), body=BODIES)
+def test_what_is_made_of_an_answer_is_what_others_make_of_it_or_nothing(
+    serve: Serve, headers: list[bytes], body: bytes
+) -> None:
+    port = serve(b"\r\n".join([OK[:-2], *headers, b"", body]))
+    ours = ask_ours(port)
+    if ours is not None:
+        theirs = ask(port)
+        assert (ours.status, ours.body) == (theirs.status, theirs.body)
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, body: object, status: int = 200) -> None:

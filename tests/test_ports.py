@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from devservers.system import http_status, sockets
+from devservers.system import http_status, listening, procfs, sockets
 from devservers.system.identity import Socket
 
 
@@ -282,3 +283,17 @@ def test_one_of_the_reachable_addresses_does_reach_the_listener(
     address = server.getsockname()[0]
     targets = http_status.reachable(address)
     assert any(sockets._accepts(target, port_of(server)) for target in targets)
+
+
+@pytest.mark.skipif(not procfs.HAS_PROC, reason="there is no /proc")
+@pytest.mark.parametrize("where", WHERE)
+def test_proc_tells_the_same_as_psutil(stack: contextlib.ExitStack, where: str) -> None:
+    listen(stack, where)
+    known = {
+        (os.getpid(), row.laddr.ip, row.laddr.port, row.fd)
+        for row in psutil.Process().net_connections("tcp")
+        if row.status == psutil.CONN_LISTEN
+    }
+    assert known
+    assert {tuple(found) for found in listening.sockets({os.getpid()})} == known
+    assert known <= {tuple(found) for found in listening.sockets()}

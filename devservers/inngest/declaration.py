@@ -253,17 +253,18 @@ def _describe(
     config: Config, here: Worktree, it: Target, watched: tuple[str, ...], *, answers: bool
 ) -> Description:
     """Return what the server itself says: its version, what it watches, whom it serves."""
-    from devservers.inngest import apps  # noqa: PLC0415 - a warm ensure never gets here
+    from devservers.inngest import scene  # noqa: PLC0415 - a warm ensure never gets here
 
-    found = it.api.dev() if answers else None
+    api = it.api._replace(ours=True)
+    found = api.dev() if answers else None
     shared = _scope_facts(here, it)
     unknown = {"version": None, "served": None, "servedBy": None, "missing": None}
     if found is None:
         return Description({**unknown, **shared})
-    rows = it.api.apps()
+    rows = api.apps()
     urls = tuple(dict.fromkeys((*watched, *inngest_api.watched(found, rows or ()))))
     missing = drift.missing(it.urls, urls)
-    served, served_by = apps.serving(config, here, it, rows)
+    served, served_by = scene.serving(config, here, it, rows)
     pinned = (f"pinned: {shared['pinned']}",) if shared["pinned"] else ()
     return Description(
         {

@@ -9,7 +9,7 @@ from pathlib import Path
 from devservers import config, inngest, kinds, worktree
 from devservers.config import Config
 from devservers.errors import CliNotFoundError, ConfigInvalidError, StateUnusableError
-from devservers.inngest import apps, pin, target
+from devservers.inngest import apps, pin, scene, target
 from devservers.inngest import cli as inngest_cli
 from devservers.inngest import settings as inngest_settings
 from devservers.inngest.program import run
@@ -225,7 +225,7 @@ def _pin(settings: Config, here: Worktree, spec: ServerSpec) -> Iterator[Check]:
     if pinned is None or rows is None:
         return
     tree = worktree.peek(pinned)
-    served, port = apps.serving(settings, tree, it, rows) if tree else (None, None)
+    served, port = scene.serving(settings, tree, it, rows) if tree else (None, None)
     if served:
         yield Check("pin", ok=True, detail=f"{pinned} is pinned, and served on port {port}")
         return

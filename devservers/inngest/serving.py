@@ -18,7 +18,8 @@ from devservers.config import Config
 from devservers.errors import DevServerError, NotSyncedError, StateUnusableError
 from devservers.inngest import apps, endpoint, pin, proof, settings
 from devservers.inngest.api import SURE_TIMEOUT, Api, ServedApp
-from devservers.inngest.apps import Scene, Synced
+from devservers.inngest.apps import Synced
+from devservers.inngest.scene import Scene, own_port
 from devservers.inngest.target import Target
 from devservers.lifecycle import state
 from devservers.lifecycle.locked import LOCK_TIMEOUT, locked
@@ -284,7 +285,7 @@ def _pinned_url(config: Config, it: Target, pinned: Path | None) -> tuple[str, .
         its = configuration.load(tree.root, tree.main)
     except DevServerError:
         its = config
-    port = apps.own_port(its, tree, it, listeners.listeners_by_port())
+    port = own_port(its, tree, it, listeners.listeners_by_port())
     return (f"http://localhost:{port}{settings.of(its).path}",) if port else ()
 
 

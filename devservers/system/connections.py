@@ -1,6 +1,5 @@
 """Connections: which TCP connections a set of processes has, and whether others use a port."""
 
-import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -42,7 +41,7 @@ def is_used(port: int, known: Iterable[Connection]) -> bool:
 
 
 def _from_proc(pids: Iterable[int]) -> tuple[Connection, ...]:
-    owners = {inode: pid for pid in pids for inode in _inodes(pid)}
+    owners = {inode: pid for pid in pids for inode, _ in procfs.sockets_of(pid)}
     found = []
     for table in ("tcp", "tcp6") if owners else ():
         try:
@@ -57,18 +56,6 @@ def _from_proc(pids: Iterable[int]) -> tuple[Connection, ...]:
         except OSError:
             continue
     return tuple(found)
-
-
-def _inodes(pid: int) -> list[str]:
-    found = []
-    try:
-        for fd in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - speed
-            name = procfs.socket_inode(pid, int(fd))
-            if name.startswith("socket:["):
-                found.append(name[8:-1])
-    except OSError:
-        pass
-    return found
 
 
 def _end(text: str) -> End:

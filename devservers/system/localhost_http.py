@@ -1,21 +1,24 @@
 """Loopback: HTTP questions to servers on this machine, bounded in time and size, past any proxy.
 
 Whoever listens may be anybody: it may drip, go on for ever, or send what is no HTTP. The bounds lie
-in the socket itself, where nothing that reads from it can get round them.
+in the connection, where nothing that reads from it can get round them.
 """
 
-import contextlib
 import json
-import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+from devservers.system import http_status
 
+LOOPBACKS = http_status.LOOPBACKS
 LARGEST_ANSWER = 4 << 20  # bytes, status line and headers included
-LOOPBACKS = ("127.0.0.1", "::1")
+LARGEST_FROM_OURS = 1 << 20  # bytes; it is parsed here, byte by byte at worst
+
+BODILESS = (204, 304)
+FRAMING = ("content-length", "transfer-encoding")
+LAST_CHUNK = b"\r\n\r\n"  # and a trailer, if there is one
+HEX = b"0123456789abcdefABCDEF"
 
 
 class Answer(NamedTuple):
@@ -53,121 +56,114 @@ def ask(  # noqa: PLR0913 - the parts of one HTTP question
     the name `localhost`: the inngest SDK registers itself under the host it was asked by. Redirects
     are not followed. Raises NoAnswerError.
     """
+    from devservers.system import bounded  # noqa: PLC0415 - with requests it costs 70 to 190 ms
+
     deadline = time.monotonic() + timeout
     problem = "nothing listens there"
-    for family, place in _places(addresses, port):
+    for family, place in bounded.places(addresses, port):
         try:
-            connection = _connect(family, place, deadline)
+            connection = bounded.connect(family, place, deadline, LARGEST_ANSWER)
         except TimeoutError:
             break
         except OSError:
             continue
         with connection:
-            answer = _exchange(connection, method, f"http://localhost:{port}{path}", data)
+            url = f"http://localhost:{port}{path}"
+            answer = bounded.exchange(connection, method, url, data)
         if answer is not None:
-            return answer
+            return Answer(*answer)
         problem = connection.problem or "it closed the connection, or its answer is no HTTP"
     if time.monotonic() >= deadline:
         problem = f"it did not answer within {timeout:g} s"
     raise NoAnswerError(problem)
 
 
-class _Bounded(socket.socket):
-    """A connection with one deadline for all that is sent and read, and one limit on what is read.
+def ask_ours(  # noqa: PLR0913 - the parts of one HTTP question
+    method: str,
+    port: int,
+    path: str,
+    *,
+    timeout: float,
+    data: object = None,
+    addresses: Sequence[str] = LOOPBACKS,
+) -> Answer | None:
+    """Return what a server that is proved ours says in a few bytes, within `timeout` s in all.
 
-    requests and urllib3 give a time-out to each wait only.
+    As `ask`, but without requests, whose import takes longer than all else that a status does. None
+    for no answer, and for one in a form that leaves any doubt of where it ends.
     """
-
-    deadline = 0.0
-    most = LARGEST_ANSWER
-    problem = ""
-    """Why no more is read."""
-
-    def settimeout(self, value: float | None) -> None:
-        """Do nothing: the deadline counts, whatever a client thinks."""
-
-    def connect(self, address: object) -> None:
-        self._hurry()
-        super().connect(address)  # type: ignore[arg-type]
-
-    def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        self._hurry()
-        super().sendall(data, flags)  # its time-out is for the whole of `data`
-
-    def recv_into(self, buffer: "WriteableBuffer", nbytes: int = 0, flags: int = 0) -> int:
-        if self.most <= 0:
-            self.problem = "its answer is too long"
-            raise ConnectionAbortedError(self.problem)
-        self._hurry()
-        count = super().recv_into(buffer, nbytes, flags)
-        self.most -= count
-        return count
-
-    def _hurry(self) -> None:
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        super().settimeout(left)
+    deadline = time.monotonic() + timeout
+    body = b"" if data is None else json.dumps(data).encode()
+    sends = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+    request = (
+        f"{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nAccept-Encoding: identity\r\n"
+        f"Connection: close\r\n{sends}\r\n"
+    )
+    whole = request.encode() + body
+    for address in addresses:
+        if time.monotonic() >= deadline:
+            break
+        came = http_status.exchange(address, port, whole, deadline, _is_whole, LARGEST_FROM_OURS)
+        if came and (answer := _parsed(came, closed=len(came) < LARGEST_FROM_OURS)):
+            return answer
+    return None
 
 
-def _places(addresses: Sequence[str], port: int) -> Iterator[tuple[int, object]]:
-    for address in addresses:  # a configuration may name a host
-        with contextlib.suppress(OSError):
-            for family, *_, place in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM):
-                yield family, place
+def _is_whole(came: bytes) -> bool:
+    return _parsed(came, closed=False) is not None
 
 
-def _connect(family: int, place: object, deadline: float) -> _Bounded:
-    connection = _Bounded(family, socket.SOCK_STREAM)
-    connection.deadline = deadline
-    try:
-        connection.connect(place)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _parsed(came: bytes, *, closed: bool) -> Answer | None:
+    """Return the answer in these bytes; None if it isn't whole, or not of a plain form.
+
+    One that doesn't say how long it is ends where the connection is `closed`.
+    """
+    head, end, body = came.partition(b"\r\n\r\n")
+    status = http_status.status_of(head)
+    headers = _headers(head)
+    if not end or status is None or status < 200 or headers is None:  # noqa: PLR2004 - informing
+        return None
+    length, coding = headers.get("content-length"), headers.get("transfer-encoding")
+    whole: bytes | None
+    if status in BODILESS:
+        whole = b""
+    elif coding is not None:
+        plain = length is None and coding.lower() == "chunked"
+        whole = _joined(body) if plain and body.endswith(LAST_CHUNK) else None
+    elif length is not None:
+        usable = length.isascii() and length.isdigit() and len(length) < 10  # noqa: PLR2004 - 1 GB
+        whole = body[: int(length)] if usable and int(length) <= len(body) else None
+    else:
+        whole = body if closed else None
+    return None if whole is None else Answer(status, headers, whole)
 
 
-def _exchange(connection: _Bounded, method: str, url: str, data: object) -> Answer | None:
-    """Ask, and return the answer; None if there is none that is HTTP, whole and in time."""
-    with _session(connection) as session:
-        try:
-            with session.request(
-                method,
-                url,
-                json=data,
-                headers={"Accept-Encoding": "identity", "Connection": "close"},
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                # Raw: a megabyte can be compressed to a kilobyte, and a gigabyte to one.
-                body = answer.raw.read(decode_content=False)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Answer(answer.status_code, headers, body)
-        except Exception:  # noqa: BLE001 - a stranger's bytes, read by five layers of others' code
+def _headers(head: bytes) -> dict[str, str] | None:
+    """Return the headers by lower-case name; None if one of them is odd, or stands there twice."""
+    found: dict[str, str] = {}
+    for line in head.split(b"\r\n")[1:]:
+        name, colon, value = line.decode("latin-1").partition(":")
+        if not colon or not name or name != name.strip():  # also one that goes on in another line
             return None
+        if name.lower() in FRAMING and name.lower() in found:
+            return None
+        found[name.lower()] = value.strip()
+    return found
 
 
-def _session(connection: socket.socket) -> Any:  # noqa: ANN401 - whose import is what it saves
-    """Return a requests.Session that has this one connection, and nothing of the environment."""
-    import requests  # noqa: PLC0415 - 70 to 190 ms that a warm call saves
-    from urllib3 import HTTPConnectionPool  # noqa: PLC0415
-    from urllib3.connection import HTTPConnection  # noqa: PLC0415
-
-    class Connection(HTTPConnection):
-        def connect(self) -> None:
-            self.sock = connection
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
-
-    class Session(requests.Session):
-        def get_redirect_target(self, resp: requests.Response) -> None:
-            """Return none: requests reads, and decompresses, the whole of one it doesn't follow."""
-
-    session = Session()
-    session.trust_env = False  # a proxy in the environment breaks every call to localhost
-    adapter = requests.adapters.HTTPAdapter()
-    adapter.poolmanager.pool_classes_by_scheme = {"http": Pool}
-    session.mount("http://", adapter)
-    return session
+def _joined(body: bytes) -> bytes | None:
+    """Return the content of a chunked body, None if that isn't whole."""
+    pieces: list[bytes] = []
+    at = 0
+    while True:
+        end = body.find(b"\r\n", at, at + 64)
+        digits = body[at:end].partition(b";")[0].strip() if end >= 0 else b""
+        if not digits or len(digits) > 8 or digits.strip(HEX):  # noqa: PLR2004 - 4 GB
+            return None
+        size, at = int(digits, 16), end + 2
+        if size == 0:
+            return b"".join(pieces)
+        if body[at + size : at + size + 2] != b"\r\n":
+            return None
+        pieces.append(body[at : at + size])
+        at += size + 2

@@ -6,6 +6,10 @@ Every warm call of a git hook ends up here: nothing in this module may cost more
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 HAS_PROC = sys.platform == "linux"
 SESSION = "DEVSERVERS_SESSION"  # names, in a server's environment, the session made for it
 
@@ -45,6 +49,18 @@ def socket_inode(pid: int, fd: int) -> str:
         return os.readlink(f"/proc/{pid}/fd/{fd}")
     except OSError:
         return ""
+
+
+def sockets_of(pid: int) -> "Iterator[tuple[str, int]]":
+    """Yield inode and descriptor of every socket of `pid`; none where that may not be known."""
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - no pathlib here
+    except OSError:
+        return
+    for name in names:
+        target = socket_inode(pid, int(name))
+        if target.startswith("socket:["):
+            yield target[8:-1], int(name)
 
 
 def environ(pid: int) -> list[bytes]:

@@ -3,19 +3,18 @@
 import contextlib
 import errno
 import os
-import socket
 import time
 from collections.abc import Iterable
 from typing import Any
 
-from devservers.system import clock
+from devservers.system import clock, procfs
+from devservers.system import listening as proc_listening
 from devservers.system.http_status import LOOPBACKS
 from devservers.system.identity import Socket
 
 CONNECT_TIMEOUT = 0.5  # seconds; a listener with a full backlog lets a connection hang
 LOOKS = 3
 SECOND_LOOK = 0.03  # seconds
-LISTEN = "0A"  # the state in /proc/net/tcp (proc(5))
 EVERY_ADDRESS = ("0.0.0.0", "127.0.0.1", "::", "::1")  # noqa: S104 - to learn whether it is taken
 
 
@@ -54,7 +53,10 @@ def listeners(port: int, pids: Iterable[int] | None = None) -> tuple[Socket, ...
 
 def listening(pids: Iterable[int] | None = None) -> tuple[Socket, ...]:
     """Return every listening TCP socket, of those processes only if `pids` is given."""
-    import psutil  # noqa: PLC0415 - 30 ms that a warm call saves
+    if procfs.HAS_PROC:
+        with contextlib.suppress(OSError):
+            return proc_listening.sockets(pids)
+    import psutil  # noqa: PLC0415 - only where there is no /proc
 
     if pids is None:
         try:
@@ -72,7 +74,8 @@ def listening(pids: Iterable[int] | None = None) -> tuple[Socket, ...]:
 
 def preload() -> None:
     """Import what `listeners` needs, at a moment when there is something to wait for anyway."""
-    import psutil  # noqa: F401, PLC0415
+    if not procfs.HAS_PROC:
+        import psutil  # noqa: F401, PLC0415
 
 
 def holder(pid: int | None) -> dict[str, object]:
@@ -106,11 +109,10 @@ def holders(port: int) -> tuple[dict[str, object], ...]:
 
 def owner(port: int) -> str | None:
     """Return the user whose socket listens on `port`, as the kernel's table has it (Linux)."""
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError), open(f"/proc/net/{table}", encoding="ascii") as stream:
-            for fields in map(str.split, stream):
-                if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                    return _user_name(int(fields[7]))
+    with contextlib.suppress(OSError):
+        for _, its, user, _ in proc_listening.rows():
+            if its == port:
+                return _user_name(user)
     return None
 
 
@@ -134,6 +136,8 @@ def _addresses(host: str | None) -> tuple[str, ...]:
 
 
 def _accepts(address: str, port: int) -> bool:
+    import socket  # noqa: PLC0415 - 2 ms that a look at what runs saves
+
     try:
         socket.create_connection((address, port), CONNECT_TIMEOUT).close()
     except TimeoutError:
@@ -144,6 +148,8 @@ def _accepts(address: str, port: int) -> bool:
 
 
 def _can_bind(address: str, port: int) -> bool:
+    import socket  # noqa: PLC0415 - as above
+
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family) as probe:
