@@ -113,31 +113,10 @@ def _are_declared(names: list[str]) -> bool:
 
 
 def _ensure(name: str, folder: str, options: set[str]) -> None:
-    from devservers import config, worktree  # noqa: PLC0415 - not for a warm call
-    from devservers.githooks import warm_proof  # noqa: PLC0415
-    from devservers.lifecycle import state, used, verdict  # noqa: PLC0415
-    from devservers.worktrees import passing  # noqa: PLC0415
+    from devservers.githooks import proving  # noqa: PLC0415 - not for a warm call
 
-    here = worktree.find()
-    inputs = warm_proof.sign(map(str, config.candidates(here.root, here.main)))
-    settings = config.load(here.root, here.main)
-    kind = kinds.kind(name) if name in kinds.NAMES else kinds.of(settings)[name]
-    spec = kinds.declared(kind, settings, here)  # a port is claimed by who starts it
-    passing.by(settings, here)
-    if not spec.enabled:
-        return
-    used.touch(spec)
-    inputs += warm_proof.sign([str(spec.files.pid), str(state.record_file(spec.files.pid))])
-    inputs += warm_proof.sign(_rules(name))
-    if not spec.shared:  # what it is to be follows from the worktree's port, and where its app runs
-        others = (here.state_dir / f"{other}.pid" for other in kinds.NAMES if other != name)
-        port_file = here.root / settings.worktree.port_cache_file
-        inputs += warm_proof.sign(map(str, (port_file, *map(state.record_file, others))))
-    record = verdict.quick_proof(spec)
-    if record is not None:
-        if here.git_dir and str(here.root) == folder:
-            short = passing.is_watched(settings, here)
-            warm_proof.write(str(here.git_dir), folder, spec, record, inputs, short_lived=short)
+    kind, spec, settings, here, record, _ = proving.prove(name, folder)
+    if record is not None or not spec.enabled:
         return
     try:
         if options & {"--wait", DETACHED}:
@@ -152,18 +131,6 @@ def _ensure(name: str, folder: str, options: set[str]) -> None:
         who = sorted(f"{holder['pid']} {holder['name']} {holder['user']}" for holder in holders)
         if not _was_said(here.state_dir / f"{name}.said", f"{spec.port}: {', '.join(who)}"):
             say(_in_one_line(error))
-
-
-def _rules(name: str) -> list[str]:
-    """Return the files that say what a server is to be: another release may want something else."""
-    folder = name if name in kinds.NAMES else "declared"
-    rooms = tuple(f"devservers.{room}" for room in (folder, "config", "kinds", "spec"))
-    loaded = ((module, sys.modules[module]) for module in sorted(sys.modules))
-    return [
-        str(found.__file__)
-        for module, found in loaded
-        if module in rooms or module.startswith(f"{rooms[0]}.")
-    ]
 
 
 def _start(kind: "Kind", spec: "ServerSpec", settings: "Config", here: "Worktree") -> None:

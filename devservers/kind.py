@@ -5,6 +5,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:  # a warm call declares one kind and runs nothing of the others
+    from pathlib import Path
+
     from devservers.config import Config
     from devservers.spec import Description, Restore, ServerSpec
     from devservers.system.identity import Socket
@@ -155,6 +157,9 @@ class Kind(NamedTuple):
     this app would take it from."""
     after_up: Callable[["Config", "Worktree"], Finish] | None = None
     """Asked when it is up and the others are about to start; what is returned, when all are up."""
+    rests_on: Callable[["Config", "Worktree"], tuple["Path", ...] | None] | None = None
+    """The files that an answer of `ensure` comes from, besides configuration and record, where the
+    server runs; None: from more than files."""
     own_server: Callable[["Config", "Worktree"], OwnServer] | None = None
     """What tells a worktree's server from whoever else holds its port."""
     find_port: Callable[["Config", "Worktree", Iterable["Socket"]], int | None] | None = None

@@ -35,22 +35,26 @@ def is_good(folder: str, name: str) -> bool:
 
     False says only that it could not be proved this way.
     """
-    git_dir = _git_dir(folder)
-    lines = _lines(_file(git_dir, name)) if git_dir is not None and procfs.HAS_PROC else []
-    if git_dir is None or len(lines) < 5 or lines[1] != _surroundings(folder):  # noqa: PLR2004 - see write
+    lines = kept(folder, f"{name}.receipt")
+    if len(lines) < 5 or lines[1] != surroundings(folder):  # noqa: PLR2004 - see write
         return False
-    if lines[0] != FORM and not (lines[0] == SHORT_LIVED and _is_young(_file(git_dir, name))):
+    if lines[0] != FORM and not (lines[0] == SHORT_LIVED and _is_young(folder, name)):
         return False
-    *inputs, end = lines[4:]
-    if end or any(signature(path) != seen for seen, _, path in map(_split, inputs)):
+    if not are_unchanged(lines[4:]):
         return False
     try:
         good = _lives(lines[2].split("\t")) and _answers(lines[3].split("\t"))
     except (ValueError, IndexError):
         return False
     if good:
-        _note_use(git_dir, name)
+        _note_use(folder, name)
     return good
+
+
+def are_unchanged(lines: list[str]) -> bool:
+    """Return whether these lines of `sign`, and an empty one at their end, are true and whole."""
+    *inputs, end = lines or ["?"]
+    return not end and all(signature(path) == seen for seen, _, path in map(_split, inputs))
 
 
 def write(  # noqa: PLR0913 - all that a proof rests on
@@ -76,19 +80,31 @@ def write(  # noqa: PLR0913 - all that a proof rests on
     question = (listener.address, record.port, path, worst)
     facts = ("\t".join(map(str, words)) for words in (processes, question))
     form = SHORT_LIVED if short_lived else FORM
-    lines = [form, _surroundings(folder), *facts, *inputs, ""]
-    if any("\n" in line for line in lines):
-        return
-    path = _file(git_dir, spec.name)
+    lines = [form, surroundings(folder), *facts, *inputs, ""]
+    keep(git_dir, f"{spec.name}.receipt", lines)
+
+
+def keep(git_dir: str, name: str, lines: list[str]) -> None:
+    """Keep these lines for `kept`; what can't be kept is left."""
+    path = _file(git_dir, name)
     new = f"{path}.{os.getpid()}"
     try:
+        data = "\n".join(lines).encode(errors="surrogateescape")
+        if data.count(b"\n") != len(lines) - 1:
+            return
         os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - no pathlib here
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)  # never into what is there
-        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write("\n".join(lines))
+        with open(fd, "wb") as stream:
+            stream.write(data)
         os.replace(new, path)  # noqa: PTH105
-    except OSError:
+    except (OSError, ValueError):
         return
+
+
+def kept(folder: str, name: str) -> list[str]:
+    """Return the lines of a file that `keep` wrote for the worktree at `folder`, [] if none can."""
+    git_dir = _git_dir(folder)
+    return _lines(_file(git_dir, name)) if git_dir is not None and procfs.HAS_PROC else []
 
 
 def sign(paths: "Iterable[str]") -> list[str]:
@@ -115,22 +131,24 @@ def _numbers(info: os.stat_result) -> tuple[int, ...]:
     return (*kind, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
-def _is_young(file: str) -> bool:
+def _is_young(folder: str, name: str) -> bool:
     try:
+        file = _file(_git_dir(folder) or "", f"{name}.receipt")
         return 0 <= time.time() - os.lstat(file).st_mtime < LIFE
     except OSError:
         return False
 
 
-def _note_use(git_dir: str, name: str) -> None:
+def _note_use(folder: str, name: str) -> None:
     """Do what lifecycle/used.py does, where that has been done before."""
     try:
-        os.utime(f"{git_dir}/{PLACE}/{name}.used", follow_symlinks=False)
+        os.utime(_file(_git_dir(folder) or "", f"{name}.used"), follow_symlinks=False)
     except (OSError, NotImplementedError):
         return
 
 
-def _surroundings(folder: str) -> str:
+def surroundings(folder: str) -> str:
+    """Return the folder and the environment that what is kept depends on, in a line."""
     values = (os.environ.get(name, "") for name in ENVIRONMENT)
     return "\t".join((folder, *values))
 
@@ -163,7 +181,7 @@ def _open(path: str, flags: int) -> int:
 
 
 def _file(git_dir: str, name: str) -> str:
-    return f"{git_dir}/{PLACE}/{name}.receipt"
+    return f"{git_dir}/{PLACE}/{name}"
 
 
 def _split(line: str) -> tuple[str, str, str]:

@@ -39,6 +39,7 @@ KIND = Kind(
     loses="the events and runs that it holds are lost",
     exports=later("devservers.inngest.declaration", "exports"),
     identity=later("devservers.inngest.declaration", "identity"),
+    rests_on=later("devservers.inngest.target", "rests_on"),
     served=later("devservers.inngest.registration", "served_ports"),
     users=later("devservers.inngest.registration", "users"),
     keep_served=later("devservers.inngest.declaration", "keep_served"),

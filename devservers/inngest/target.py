@@ -9,7 +9,7 @@ from typing import NamedTuple
 from devservers import kinds
 from devservers.config import Config
 from devservers.errors import NoPortError
-from devservers.inngest import settings
+from devservers.inngest import pin, settings
 from devservers.inngest.api import Api
 from devservers.inngest.settings import MACHINE
 from devservers.lifecycle import state
@@ -100,6 +100,19 @@ def in_worktree(config: Config, here: Worktree) -> Target:
         here.state_dir / "inngest",
         (),
     )
+
+
+def rests_on(config: Config, here: Worktree) -> tuple[Path, ...] | None:
+    """Return what else than configuration and record an answer of ensure is read from; see Kind.
+
+    That is the pin, and the record of a server of the other scope, which may be left over.
+    """
+    if settings.of(config).scope != MACHINE:
+        return None  # its port depends on the worktree's, and that on who listens
+    pid_file, other = machine(config, here).pid_file, in_worktree(config, here).pid_file
+    pinned = pin.read(pid_file, here)
+    files = (pin.file_of(pid_file), other, state.record_file(other))
+    return (*files, pinned / ".git") if pinned else files
 
 
 def _own(config: Config, here: Worktree, *, claim: bool, env: Mapping[str, str]) -> Target:

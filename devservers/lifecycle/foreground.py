@@ -12,7 +12,7 @@ from devservers.errors import PortInUseError
 from devservers.lifecycle import failures, launch, state
 from devservers.lifecycle.locked import LOCK_TIMEOUT, locked
 from devservers.lifecycle.record import ServerRecord
-from devservers.lifecycle.stopping import STOP_GRACE
+from devservers.lifecycle.result import STOP_GRACE
 from devservers.lifecycle.verdict import Verdict, examine, family
 from devservers.spec import ServerSpec
 from devservers.system import process, procfs, sockets

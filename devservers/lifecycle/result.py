@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+STOP_GRACE = 5.0  # seconds between SIGTERM and SIGKILL, unless a caller wants others
+
 
 class Ensured(NamedTuple):
     """The answer of ensure, start and restart."""

@@ -12,9 +12,9 @@ from devservers.lifecycle.decide import Action, decide
 from devservers.lifecycle.launch import Notify, Terms
 from devservers.lifecycle.locked import awaited, lock, locked
 from devservers.lifecycle.observation import MoveWatch
-from devservers.lifecycle.result import Ensured
+from devservers.lifecycle.result import STOP_GRACE, Ensured
 from devservers.lifecycle.status import ensured
-from devservers.lifecycle.stopping import STOP_GRACE, stop
+from devservers.lifecycle.stopping import stop
 from devservers.lifecycle.verdict import Verdict, View, examine, quick_proof
 from devservers.spec import Reconciled, Restore, Restored, ServerSpec
 from devservers.system import polling

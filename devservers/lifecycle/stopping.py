@@ -7,14 +7,12 @@ from devservers.lifecycle import failures, launch, state
 from devservers.lifecycle.decide import stops_next
 from devservers.lifecycle.launch import Notify
 from devservers.lifecycle.locked import LOCK_TIMEOUT, locked
-from devservers.lifecycle.result import Stopped
+from devservers.lifecycle.result import STOP_GRACE, Stopped
 from devservers.lifecycle.verdict import View, examine
 from devservers.spec import ServerSpec
 from devservers.system import process, procfs, sockets
 from devservers.system.identity import Identity
 from devservers.system.process import Ended
-
-STOP_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
 def stop(

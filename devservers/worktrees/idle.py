@@ -12,6 +12,7 @@ from devservers.errors import DevServerError
 from devservers.kind import Kind
 from devservers.lifecycle import locked, status, stopping
 from devservers.lifecycle.activity import Asked, Watch
+from devservers.lifecycle.result import STOP_GRACE
 from devservers.spec import ServerSpec
 from devservers.system import clock, files, process
 from devservers.worktree import Worktree
@@ -134,7 +135,7 @@ def _stop(server: _Server, still: Callable[[], bool], why: str) -> bool:
     with locked.lock(spec, 0) as held:
         if not held or not still():
             return False
-        stopping.under_lock(spec, stopping.STOP_GRACE, force=False)
+        stopping.under_lock(spec, STOP_GRACE, force=False)
     log = server.asked.status.log_file
     with contextlib.suppress(OSError):
         if log:
