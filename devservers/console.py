@@ -5,15 +5,13 @@ brings along, a line stays one line and commands nothing.
 """
 
 import contextlib
-import io
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from typing import TextIO
 
-from devservers import terminal
+from devservers import streams, terminal
 from devservers.errors import DevServerError, UsageError
 from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
@@ -39,8 +37,7 @@ def run(make: Callable[[], Rendered | None], *, as_json: bool, quiet: bool = Fal
     With `as_json` stdout carries one JSON object, whatever happens, and everything for people goes
     to stderr. With `quiet` nothing is printed where nothing had to be done.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # an ASCII terminal, a path that is no UTF-8
-        sys.stdout.reconfigure(errors="backslashreplace")
+    streams.tolerate_all()
     with contextlib.suppress(ValueError):  # not the main thread: whoever has it decides
         _undo_when_told_to_end()
     try:
@@ -52,7 +49,7 @@ def run(make: Callable[[], Rendered | None], *, as_json: bool, quiet: bool = Fal
     except TerminatedError:
         rendered = servers.interrupted("Terminated.", TERMINATED)
     except BrokenPipeError:  # logs, into a pager that was left
-        _silence(sys.stdout)
+        streams.silence(sys.stdout)
         return 0
     except Exception as error:  # noqa: BLE001 - a defect of ours, whose object JSON callers get, too
         excepthook(type(error), error, error.__traceback__)
@@ -72,7 +69,7 @@ def linked(text: str) -> str:
 
 def say(text: str) -> None:
     """Tell people something on stderr, while a command goes on; one that is closed ends nothing."""
-    _write_lines(sys.stderr, (text,))
+    streams.write(sys.stderr, _lines((text,)))
 
 
 def put(text: str) -> None:
@@ -89,7 +86,7 @@ def put(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _silence(sys.stdout)
+        streams.silence(sys.stdout)
         problem = str(error.strerror)
     raise UsageError(
         f"Nothing can be written to standard output: {problem}.",
@@ -101,7 +98,7 @@ def excepthook(_kind: type[BaseException], error: BaseException, _traceback: obj
     """Print the traceback of a defect, as the interpreter does it, in text that is safe to show."""
     import traceback  # noqa: PLC0415 - for a defect only
 
-    _write(sys.stderr, terminal.block("".join(traceback.format_exception(error))))
+    streams.write(sys.stderr, terminal.block("".join(traceback.format_exception(error))))
 
 
 def _undo_when_told_to_end() -> None:
@@ -128,34 +125,25 @@ def _end_in(seconds: int) -> None:
         signal.alarm(seconds)
 
 
-def _print(rendered: Rendered, *, as_json: bool) -> None:
+def text_of(rendered: Rendered, *, as_json: bool) -> str:
+    """Return what is printed of it instead of its warnings, safe to show."""
     if as_json:  # DEL is the one control character that it leaves as it is
         data = json.dumps(rendered.data).replace("\x7f", "\\u007f")
-        _write(sys.stdout, f"{data}\n")
+        return f"{data}\n"
+    return _lines(rendered.lines)
+
+
+def _print(rendered: Rendered, *, as_json: bool) -> None:
+    text = text_of(rendered, as_json=as_json)
+    if as_json:
+        streams.write(sys.stdout, text)
     elif rendered.is_failure:
-        _write_lines(sys.stderr, rendered.lines)
+        streams.write(sys.stderr, text)
     else:
-        _write(sys.stdout, "".join(f"{linked(terminal.line(line))}\n" for line in rendered.lines))
+        streams.write(sys.stdout, linked(text))
     for warning in rendered.warnings:
         say(f"warning: {warning}")
 
 
-def _write_lines(stream: TextIO | None, lines: Iterable[str]) -> None:
-    _write(stream, "".join(f"{terminal.line(line)}\n" for line in lines))
-
-
-def _write(stream: TextIO | None, text: str) -> None:
-    """Write to whatever is open; whoever closed it doesn't want it."""
-    try:
-        if stream is not None and text:
-            stream.write(text)
-            stream.flush()
-    except (OSError, ValueError):
-        _silence(stream)
-
-
-def _silence(stream: TextIO | None) -> None:
-    """Let what is still buffered vanish: the interpreter's last flush would fail, and say so."""
-    with contextlib.suppress(OSError, ValueError):
-        if stream is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{terminal.line(line)}\n" for line in lines)

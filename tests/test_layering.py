@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import devservers
-from devservers import kinds
+from devservers import kinds, tasks
 
 PACKAGE = Path(devservers.__file__).parent
 # From the ground up: a module imports from its own floor and from those below. A folder, or a
@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"declared", "inngest", "nextjs"},
     {"githooks", "worktrees"},
     {"rendering"},
-    {"", "__main__", "cli", "console", "hook", "tasks"},
+    {"", "__main__", "cli", "console", "hook", "streams", "tasks"},
 ]
 TOP = len(FLOORS) - 1
 KINDS = set(kinds.NAMES)
@@ -33,12 +33,12 @@ KINDS = set(kinds.NAMES)
 OF_A_KIND = {"tasks.inngest_tasks", "rendering.inngest"}
 # On the path of every checkout: nothing to import but one another, not even typing.
 BARE = {
-    *("githooks.warm_proof", "kinds", "system.http_status", "system.ownership", "system.procfs"),
-    "system.untrusted_files",
+    *("githooks.warm_answer", "githooks.warm_proof", "kinds", "streams", "system.http_status"),
+    *("system.ownership", "system.procfs", "system.untrusted_files"),
 }
 PROGRAM = "inngest.standin"  # run by its path, apart from the package
 HEAVY = {"filelock", "psutil", "requests"}  # 30 to 190 ms each
-SPEAKS = {"cli", "hook", "console", PROGRAM}  # besides the tasks
+SPEAKS = {"cli", "hook", "console", "streams", PROGRAM}  # besides the tasks
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 60
 LONGER = {PROGRAM: 910}  # one file, since it is run by its path without anything beside it
@@ -280,9 +280,20 @@ def test_importing_the_console_script_loads_nothing_slow(tmp_path: Path) -> None
 
 
 def test_importing_the_tasks_loads_nothing_slow_but_invoke(tmp_path: Path) -> None:
-    loaded = loaded_by("import devservers.tasks", tmp_path)
+    loaded = loaded_by("from devservers.tasks import ns", tmp_path)
     assert "invoke" in loaded
     assert not loaded & HEAVY
+
+
+def test_what_is_no_collection_is_known_as_a_module() -> None:
+    """Or the import of one would make all collections, with Invoke."""
+    files = {file.stem for file in (PACKAGE / "tasks").glob("*.py")} - {"__init__"}
+    assert {name for name in files if not name.endswith(tasks.OF_TASKS)} == tasks.MODULES
+
+
+def test_importing_what_is_plain_loads_nothing_slow(tmp_path: Path) -> None:
+    loaded = loaded_by("import devservers.tasks.plain", tmp_path) - loaded_by("", tmp_path)
+    assert not loaded & {*HEAVY, "invoke", "inspect", "subprocess", "socket", "threading"}
 
 
 def test_a_glance_at_nothing_loads_nothing_slow(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from devservers.tasks import ns
 from hooking import run_hook
 from installing import ROOT
 from next_support import NextWorld, next_world
-from support import until
+from support import DEVSERVERS, until
 
 SOURCES = sorted((ROOT / "devservers").rglob("*.py"))
 TEXT = (ROOT / "docs" / "reference.md").read_text()
@@ -500,7 +500,7 @@ def written(world: NextWorld) -> set[str]:
         str(folder / "devservers" / f"{kind}.{one}"): f"GIT/devservers/NAME.{one}"
         for folder in places
         for kind in SERVERS
-        for one in ("receipt", "said", "used")
+        for one in ("answer", "receipt", "said", "used")
     }
     names |= {
         str(folder / "devservers" / f"{kind}.{one}"): f"GIT/devservers/NAME.{one}"
@@ -548,6 +548,7 @@ def test_every_file_that_is_written_is_there(place: NextWorld) -> None:
     free = next(port for port in place.pool if port != int(place.claim(place.a)))
     place.app(free, cwd=place.b)
     place.call("inngest.sync", f"--port={free}")
+    place.run("inngest.ensure", program=DEVSERVERS)
     until(lambda: (place.main / ".git/devservers/idle.log").exists() and not place.sweeps())
     found = written(place)
     place.call("dev.down", "--all", cwd=place.a)

@@ -1,32 +1,52 @@
 """The Invoke namespace: `from devservers.tasks import ns` is all that a tasks.py needs."""
 
+import sys
+
 from devservers.tasks import bytecode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from invoke.collection import Collection
 
-with bytecode.kept():
-    from invoke.collection import Collection as _Collection
+    ns: Collection
 
-    from devservers import kinds as _kinds
-    from devservers.tasks import declared as _declared
-    from devservers.tasks import dev as _dev
-    from devservers.tasks import factory as _factory
-    from devservers.tasks import hooks as _hooks
-    from devservers.tasks import ports as _ports
 
-    _of_servers = {kind.name: _factory.collection(kind) for kind in _kinds.every()}
-    _of_servers |= {kind.name: _factory.collection(kind) for kind in _declared.here()}
-
-dev = _dev.collection
-hooks = _hooks.collection
-ports = _ports.collection
-ns = _Collection(dev, hooks, *_of_servers.values(), ports)
+# What is no collection: the import system asks for a module, too, before it looks for the file.
+MODULES = frozenset(
+    (
+        "bytecode",
+        "declared",
+        "definition",
+        "factory",
+        "flags",
+        "groups",
+        "invoked",
+        "plain",
+        "screen",
+    )
+)
+OF_TASKS = "_tasks"  # how the names of the others end: one that is a collection's would hide that
 
 
 def __getattr__(name: str) -> "Collection":
-    """Return the collection of a server by its name, for projects with tasks of their own."""
-    if name in _of_servers:
-        return _of_servers[name]
+    """Return the namespace, or one collection by its name, for projects with tasks of their own.
+
+    Invoke is imported when one is first asked for: the console script mostly does without.
+    """
+    is_module = name in MODULES or name.endswith(OF_TASKS) or name.startswith("_")
+    if not is_module and "ns" not in globals():
+        globals().update(_made())
+        if name in globals():
+            found: Collection = globals()[name]
+            return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _made() -> "dict[str, Collection]":
+    with bytecode.kept():
+        from invoke.collection import Collection  # noqa: PLC0415 - see above
+
+        from devservers.tasks import declared, groups, invoked  # noqa: PLC0415 - see above
+
+        made = invoked.collections(groups.every(), declared.named(sys.argv[1:]))
+        return {**made, "ns": Collection(*made.values())}

@@ -23,7 +23,7 @@ def here() -> list[Kind]:
     Where the configuration is broken, those of its names that can be read are there all the same,
     and say so when they are asked for anything: all else works as it does.
     """
-    if _nobody_asks(sys.argv[1:]):
+    if named(sys.argv[1:]) is not None:
         return []
     try:
         tree = worktree.find()
@@ -38,16 +38,16 @@ def here() -> list[Kind]:
         return []
 
 
-def _nobody_asks(words: list[str]) -> bool:
-    """Return whether a command line names tasks of other collections, and nothing besides.
+def named(words: list[str]) -> set[str] | None:
+    """Return the tasks that a command line names, None where it may name any but those here.
 
-    Invoke makes a parser for each task that there is, at half a millisecond each: too much for what
-    runs on every checkout.
+    A task costs time where it is there without being named: see `invoked`.
     """
     if LISTING & set(words):
-        return False
-    tasks = [word.partition(".")[0] for word in words if not word.startswith("-")]
-    return bool(tasks) and {*kinds.NAMES, *OTHERS}.issuperset(tasks)
+        return None
+    tasks = {word for word in words if not word.startswith("-")}
+    groups = {word.partition(".")[0] for word in tasks}
+    return tasks if groups and {*kinds.NAMES, *OTHERS}.issuperset(groups) else None
 
 
 def _may_declare(file: Path) -> bool:

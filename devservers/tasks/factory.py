@@ -1,95 +1,41 @@
 """The tasks of one kind of server, made from its entry in the table of kinds."""
 
 import contextlib
-import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from invoke.collection import Collection
-from invoke.context import Context
-from invoke.exceptions import Exit
-from invoke.tasks import Task
 
 from devservers import config, console, kinds, terminal, worktree
 from devservers.errors import StateUnusableError
 from devservers.kind import Kind
-from devservers.lifecycle import server, status, stopping, used
+from devservers.lifecycle import result, used
 from devservers.lifecycle.result import Ensured
 from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
 from devservers.spec import ServerSpec
-from devservers.system import logs
-from devservers.tasks import bytecode, flags
+from devservers.tasks import flags
+from devservers.tasks.definition import Definition, Flag, Group, task
 from devservers.worktrees import passing
 
-STOP_GRACE = f"{stopping.STOP_GRACE:g}"  # seconds
+__all__ = ["Flag", "group", "task"]
+
+STOP_GRACE = f"{result.STOP_GRACE:g}"  # seconds
 LINES = "50"
 
 
-class Flag(NamedTuple):
-    """One flag of a task: its default, which tells Invoke its type, and its help."""
-
-    default: object
-    help: str
-
-
-JSON = Flag(default=False, help="one JSON object on stdout, also on failure")
-
-
-def task(
-    name: str,
-    summary: str,
-    body: Callable[..., Rendered | None],
-    given: Mapping[str, Flag] | None = None,
-    *,
-    aliases: tuple[str, ...] = (),
-) -> Any:
-    """Return an Invoke task `<collection>-<task>` whose body is given its flags by name.
-
-    Every task takes --json, and prints what the body returns or raises. Invoke makes flags of a
-    signature, which is made here: so kinds can differ in their flags, and each has its own task.
-    """
-    table = {"json_": JSON, **(given or {})}
-
-    def run(_: Context, **words: Any) -> None:
-        values = {flag: entry.default for flag, entry in table.items()} | words
-        as_json = values.pop("json_")
-        needed = {"as_json": as_json, **values} if "as_json" in takes else values
-        quiet = bool(values.get("quiet"))
-        with bytecode.kept():
-            code = console.run(lambda: body(**needed), as_json=bool(as_json), quiet=quiet)
-        if code:
-            raise Exit(code=code)
-
-    takes = inspect.signature(body).parameters
-    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter("context", either)]
-    parameters += [
-        inspect.Parameter(flag, either, default=entry.default) for flag, entry in table.items()
-    ]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__doc__ = summary
-    texts = {flag: entry.help for flag, entry in table.items()}
-    return Task(run, name=name, aliases=aliases, help=texts, auto_shortflags=False)
-
-
-def collection(kind: Kind) -> Collection:
+def group(kind: Kind) -> Group:
     """Return all tasks of a kind, its status the one that the bare name means."""
-    made = Collection(kind.name)
-    made.add_task(_ensure(kind), name="ensure")
-    made.add_task(_stop(kind), name="stop")
-    made.add_task(_restart(kind), name="restart")
-    made.add_task(_status(kind), name="status", default=True)
-    made.add_task(_logs(kind), name="logs")
-    if kind.foreground:
-        made.add_task(_run(kind), name="run")
-    if kind.tasks:
-        for name, more in import_module(kind.tasks).TASKS.items():
-            made.add_task(more, name=name)
-    return made
+    tasks = {
+        "ensure": _ensure(kind),
+        "stop": _stop(kind),
+        "restart": _restart(kind),
+        "status": _status(kind),
+        "logs": _logs(kind),
+        **({"run": _run(kind)} if kind.foreground else {}),
+        **(import_module(kind.tasks).TASKS if kind.tasks else {}),
+    }
+    return Group(kind.name, tasks)
 
 
 def declared(kind: Kind, *, claim: bool = False, stand_in: bool = False) -> ServerSpec:
@@ -115,19 +61,27 @@ def _start_flags(kind: Kind) -> dict[str, Flag]:
     }
 
 
-def _start(kind: Kind, operation: Callable[..., Ensured]) -> Callable[..., Rendered]:
+def _start(kind: Kind, operation: str) -> Callable[..., Rendered]:
     def start(
         *, timeout: str, wait: bool, force: bool, quiet: bool, stand_in: bool = False
     ) -> Rendered:
+        from devservers.lifecycle import server  # noqa: PLC0415 - not for a question
+
         patience = flags.seconds("--timeout", timeout)
         spec = declared(kind, claim=True, stand_in=stand_in)
         if not spec.enabled:
             return servers.disabled(kind, spec.port, url=spec.url(spec.port))
         notify = None if quiet else console.say
-        done = operation(_by_hand(spec), timeout=patience, wait=wait, force=force, notify=notify)
-        return servers.of(servers.ensured(done, kind), spec)
+        run = getattr(server, operation)
+        done = run(_by_hand(spec), timeout=patience, wait=wait, force=force, notify=notify)
+        return ensured(kind, spec, done)
 
     return start
+
+
+def ensured(kind: Kind, spec: ServerSpec, done: Ensured) -> Rendered:
+    """Render what an ensure, start or restart has come to."""
+    return servers.of(servers.ensured(done, kind), spec)
 
 
 def _by_hand(spec: ServerSpec) -> ServerSpec:
@@ -141,25 +95,27 @@ def _by_hand(spec: ServerSpec) -> ServerSpec:
     return spec._replace(command=command)
 
 
-def _ensure(kind: Kind) -> Any:
+def _ensure(kind: Kind) -> Definition:
     summary = f"Make sure that the {kind.title} runs (safe to call at any time, by any number)."
-    body = _start(kind, server.ensure)
+    body = _start(kind, "ensure")
     return task(f"{kind.name}-ensure", summary, body, _start_flags(kind), aliases=("start",))
 
 
-def _restart(kind: Kind) -> Any:
+def _restart(kind: Kind) -> Definition:
     cost = f"; {kind.loses}" if kind.loses else ""
     summary = f"Stop and start the {kind.title}{cost}."
-    return task(f"{kind.name}-restart", summary, _start(kind, server.restart), _start_flags(kind))
+    return task(f"{kind.name}-restart", summary, _start(kind, "restart"), _start_flags(kind))
 
 
-def _stop(kind: Kind) -> Any:
+def _stop(kind: Kind) -> Definition:
     def stop(*, timeout: str, force: bool) -> Rendered:
+        from devservers.lifecycle import stopping  # noqa: PLC0415 - not for a question
+
         grace = flags.seconds("--timeout", timeout)
         spec = declared(kind)
         if not spec.enabled:
             return servers.disabled(kind, spec.port, pidsKilled=(), portFree=None, forced=False)
-        done = server.stop(spec, grace=grace, force=force, notify=console.say)
+        done = stopping.stop(spec, grace=grace, force=force, notify=console.say)
         return servers.of(servers.stopped(done, kind), spec)
 
     return task(
@@ -175,8 +131,10 @@ def _stop(kind: Kind) -> Any:
     )
 
 
-def _status(kind: Kind) -> Any:
+def _status(kind: Kind) -> Definition:
     def show() -> Rendered:
+        from devservers.lifecycle import status  # noqa: PLC0415 - not for an ensure
+
         spec = declared(kind)
         found = status.status(spec) if spec.enabled else status.disabled(spec)
         return servers.of(servers.status(found, kind), spec)
@@ -188,8 +146,10 @@ def _status(kind: Kind) -> Any:
     return task(f"{kind.name}-status", summary, show)
 
 
-def _logs(kind: Kind) -> Any:
+def _logs(kind: Kind) -> Definition:
     def show(*, as_json: bool, lines: str, follow: bool) -> Rendered:
+        from devservers.lifecycle import status  # noqa: PLC0415 - only here
+
         count = flags.whole("--lines", lines)
         spec = declared(kind)
         if not spec.enabled:
@@ -221,13 +181,15 @@ def _print_log(path: Path, count: int, *, follow: bool) -> None:
 
 
 def _pieces(path: Path, count: int, *, follow: bool) -> Iterator[str]:
+    from devservers.system import logs  # noqa: PLC0415 - only here
+
     try:
         yield from logs.follow(path, count) if follow else logs.tail(path, count)
     except OSError as error:
         raise StateUnusableError(f"{path} can't be read: {error.strerror or error}.") from error
 
 
-def _run(kind: Kind) -> Any:
+def _run(kind: Kind) -> Definition:
     def run(*, as_json: bool) -> Rendered:
         from devservers.lifecycle import foreground  # noqa: PLC0415 - only here
 

@@ -7,8 +7,8 @@ from devservers.config import Config
 from devservers.errors import UsageError
 from devservers.rendering import servers
 from devservers.rendering.servers import Rendered
-from devservers.tasks import factory, flags
-from devservers.tasks.factory import Flag
+from devservers.tasks import flags
+from devservers.tasks.definition import Flag, task
 from devservers.worktree import Worktree
 
 
@@ -59,10 +59,10 @@ def _unless_disabled(make: Callable[[Config, Worktree], Rendered], **empty: obje
 
 
 TASKS = {
-    "apps": factory.task(
+    "apps": task(
         "inngest-apps", "Show which worktree's app the Inngest server really serves.", _apps
     ),
-    "sync": factory.task(
+    "sync": task(
         "inngest-sync",
         "Make this worktree's app the one that is served, prove it, and keep it so (pin it).",
         _sync,
@@ -71,7 +71,7 @@ TASKS = {
             "release": Flag(default=False, help="pin no worktree any more"),
         },
     ),
-    "doctor": factory.task(
+    "doctor": task(
         "inngest-doctor", "Check every precondition, and name the remedy for what fails.", _doctor
     ),
 }

@@ -1,11 +1,9 @@
 """ports.*: which worktree has which port."""
 
-from invoke.collection import Collection
-
 from devservers import config, kinds, worktree
 from devservers.rendering.servers import Rendered
-from devservers.tasks import factory, flags
-from devservers.tasks.factory import Flag
+from devservers.tasks import flags
+from devservers.tasks.definition import Flag, Group, task
 
 
 def _assign() -> Rendered:
@@ -40,28 +38,25 @@ def _who(*, port: str) -> Rendered:
     return rendering.holders(number, pool.holders(number))
 
 
-collection = Collection("ports")
-collection.add_task(
-    factory.task(
-        "ports-assign",
-        "Give this worktree a port of the pool, once, and say which it has.",
-        _assign,
-    ),
-    name="assign",
-)
-collection.add_task(
-    factory.task(
-        "ports-list", "Show every port of the pool: who claims it, and who listens on it.", _list
-    ),
-    name="list",
-    default=True,
-)
-collection.add_task(
-    factory.task(
-        "ports-who",
-        "Say who holds a port: pid, command, user, folder, worktree, since when.",
-        _who,
-        {"port": Flag("", "the port to ask about (default: this worktree's)")},
-    ),
-    name="who",
+GROUP = Group(
+    "ports",
+    {
+        "assign": task(
+            "ports-assign",
+            "Give this worktree a port of the pool, once, and say which it has.",
+            _assign,
+        ),
+        "list": task(
+            "ports-list",
+            "Show every port of the pool: who claims it, and who listens on it.",
+            _list,
+        ),
+        "who": task(
+            "ports-who",
+            "Say who holds a port: pid, command, user, folder, worktree, since when.",
+            _who,
+            {"port": Flag("", "the port to ask about (default: this worktree's)")},
+        ),
+    },
+    default="list",
 )

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from invoke.collection import Collection
-
 from devservers import worktree
 from devservers.rendering.servers import Rendered
-from devservers.tasks import factory
+from devservers.tasks.definition import Group, task
 
 SUMMARIES = {
     "install": "Let git ensure the servers after each checkout and merge; hooks that are there "
@@ -35,18 +33,17 @@ def _trust() -> Rendered:
     return rendering.trusted(acceptance.accept(worktree.find()))
 
 
-collection = Collection("hooks")
-for _name, _summary in SUMMARIES.items():
-    collection.add_task(
-        factory.task(f"hooks-{_name}", _summary, _operation(_name)),
-        name=_name,
-        default=_name == "status",
-    )
-collection.add_task(
-    factory.task(
-        "hooks-trust",
-        "Accept what this checkout's configuration, and its tracked programs, would execute.",
-        _trust,
-    ),
-    name="trust",
+GROUP = Group(
+    "hooks",
+    {
+        **{
+            name: task(f"hooks-{name}", summary, _operation(name))
+            for name, summary in SUMMARIES.items()
+        },
+        "trust": task(
+            "hooks-trust",
+            "Accept what this checkout's configuration, and its tracked programs, would execute.",
+            _trust,
+        ),
+    },
 )

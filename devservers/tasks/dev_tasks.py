@@ -1,14 +1,10 @@
 """dev.*: all servers of a worktree at once, and every worktree at a glance."""
 
-from typing import Any
-
-from invoke.collection import Collection
-
 from devservers import config, console, kinds, worktree
 from devservers.config import Config
 from devservers.rendering.servers import Rendered
 from devservers.tasks import factory, flags
-from devservers.tasks.factory import Flag
+from devservers.tasks.definition import Definition, Flag, Group
 from devservers.worktree import Worktree
 
 SHARED = " and ".join(f"the {kind.title}" for kind in kinds.every() if kind.is_shared(Config()))
@@ -78,7 +74,7 @@ def _prune(*, dry_run: bool, idle: str) -> Rendered:
     return rendering.pruned(done)
 
 
-def _tasks() -> dict[str, Any]:
+def _tasks() -> dict[str, Definition]:
     grace = factory.STOP_GRACE
     return {
         "up": factory.task(
@@ -120,6 +116,4 @@ def _tasks() -> dict[str, Any]:
     }
 
 
-collection = Collection("dev")
-for _name, _task in _tasks().items():
-    collection.add_task(_task, name=_name, default=_name == "status")
+GROUP = Group("dev", _tasks())
