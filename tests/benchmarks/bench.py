@@ -62,7 +62,8 @@ def say(text: str) -> None:
 def rows(found: dict[str, Times], floor: Times) -> Iterator[str]:
     python = found.get(PYTHON)
     for name, times in found.items():
-        note = f"{times.of(python):.2f} of {PYTHON}" if python and "hook" in name else ""
+        plain = python and ("hook" in name or "`devservers" in name)
+        note = f"{times.of(python):.2f} of {PYTHON}" if python and plain else ""
         ratio = f"{times.of(floor):.2f}"
         yield f"| {name} | {_time(times.median)} | {ratio} | {NOTES.get(name, note)} |"
 
@@ -77,7 +78,7 @@ def warm(scene: Scene, rivals: tuple[str, ...], left: float) -> Iterator[str]:
     cases = [
         *scene.floors(),
         scene.inv("warm `inv inngest.ensure`", "inngest.ensure"),
-        scene.case("warm `devservers inngest.ensure`", BIN / "devservers", "inngest.ensure"),
+        scene.devservers("warm `devservers inngest.ensure`", "inngest.ensure"),
         scene.hook("warm hook, as `hooks.install` puts it"),
         scene.case("warm hook, `devservers-hook`", BIN / "devservers-hook", "ensure"),
         scene.shell("warm shell lines", "ensure.sh"),
@@ -106,15 +107,34 @@ def together(scene: Scene, _: tuple[str, ...], left: float) -> Iterator[str]:
 
 
 def status(scene: Scene, rivals: tuple[str, ...], left: float) -> Iterator[str]:
+    floors = scene.floors()[:2]
     cases = [
-        scene.floors()[0],
+        *floors,
         scene.inv("`inv inngest.status`", "inngest.status"),
+        scene.devservers("`devservers inngest.status`", "inngest.status"),
         scene.shell("status by shell lines", "status.sh"),
     ]
     if "pm2" in rivals:
         cases.append(scene.pm2("`pm2 jlist`", "jlist"))
     found = measure(cases, 9, left * 0.1)
-    yield from rows({n: t for n, t in found.items() if n != FLOOR}, found[FLOOR])
+    names = {floor.name for floor in floors}
+    yield from _besides(names, found)
+    with scene.app():
+        cases = [
+            *floors,
+            scene.devservers("`devservers nextjs.status`", "nextjs.status"),
+            scene.devservers("warm `devservers nextjs.ensure`", "nextjs.ensure"),
+            scene.devservers("`devservers ports.assign`", "ports.assign"),
+        ]
+        found = measure(cases, 9, left * 0.1)
+    yield from _besides(names, found)
+
+
+def _besides(floors: set[str], found: dict[str, Times]) -> Iterator[str]:
+    """Yield the rows of all but the floors, which have theirs already."""
+    for name, row in zip(found, rows(found, found[FLOOR]), strict=True):
+        if name not in floors:
+            yield row
 
 
 def cold(scene: Scene, rivals: tuple[str, ...], left: float) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -49,6 +50,9 @@ class Scene:
     def inv(self, name: str, *words: str, **more: object) -> Case:
         return self.case(name, BIN / "inv", *words, **more)
 
+    def devservers(self, name: str, *words: str) -> Case:
+        return self.case(name, BIN / "devservers", *words)
+
     def hook(self, name: str, **more: object) -> Case:
         """Return the hook as git's own hook calls it."""
         code = ("-c", githooks_file.PROGRAM)
@@ -81,6 +85,22 @@ class Scene:
         finally:
             for name in names:
                 self._run(BIN / "devservers", f"{name}.stop")
+            self.world.config.write_text(before)
+
+    @contextmanager
+    def app(self) -> Iterator[None]:
+        """Have a server of the worktree's app: anything that answers over HTTP."""
+        before = self.world.config.read_text()
+        settings = json.loads(before)
+        with socket.create_server(("", 0)) as free:
+            settings["nextjs"]["ports"] = [free.getsockname()[1]]
+        settings["nextjs"]["command"] = [sys.executable, "-I", "-S", "-m", "http.server", "{port}"]
+        self.world.config.write_text(json.dumps(settings))
+        self._run(BIN / "devservers", "nextjs.ensure")
+        try:
+            yield
+        finally:
+            self._run(BIN / "devservers", "nextjs.stop")
             self.world.config.write_text(before)
 
     def stop(self) -> None:
