@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from devservers import worktree
 from devservers.errors import StateUnusableError, remedy_of
@@ -15,9 +15,14 @@ from devservers.lifecycle.record import LARGEST_PID, ServerRecord, dump, parse, 
 from devservers.system import process
 from devservers.system.identity import Identity
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 LARGEST_RECORD = 1 << 20  # bytes; ours are below 10 kB
 LONGEST_PID_FILE = 64  # bytes, white space included
-LOCK_POLL = 0.01  # seconds
+LOCK_POLL = 0.01  # seconds until it is tried again for the first time; then ever more
+LOCK_POLL_MOST = 0.16  # hundreds who try without a break leave its holder no processor
+LONG, LOCK_POLL_LONG = 8.0, 0.04  # who has waited so long tries more often than who has just come
 # What keeps a lock from being made or opened where nothing else can be written either.
 UNWRITABLE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM)
 _CAREFULLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -94,7 +99,7 @@ def lock(pid_file: Path, timeout: float, started: str | None = None) -> Iterator
     holder. On a disk that is full or read-only, where nobody can start anything, it may be held
     without that, or without a file: see `require_lock`. Raises StateUnusableError.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - 30 to 75 ms that a warm call saves
+    from filelock import FileLock  # noqa: PLC0415 - 30 to 75 ms that a warm call saves
 
     path = lock_file(pid_file)
     _check(path)
@@ -103,18 +108,15 @@ def lock(pid_file: Path, timeout: float, started: str | None = None) -> Iterator
     guard = FileLock(
         path,
         mode=0o600,
-        poll_interval=LOCK_POLL,
         fallback_to_soft=False,  # a soft lock outlives a killed holder
         preserve_lock_file=True,  # unlinking would allow two holders (filelock #574)
         on_acquired=lambda fd: _sign(path, fd, started or _me()),
     )
     with ExitStack() as stack:
         try:
-            guard.acquire(timeout=timeout)
-            stack.callback(guard.release)
-            held = True
-        except Timeout:
-            held = False
+            held = _acquired(guard, time.monotonic() + timeout)
+            if held:
+                stack.callback(guard.release)
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 _refuse(path, "can't be locked", error)
@@ -122,6 +124,26 @@ def lock(pid_file: Path, timeout: float, started: str | None = None) -> Iterator
         except NotImplementedError as error:
             _refuse(path, f"can't be locked: {error}")
         yield held
+
+
+def _acquired(guard: "FileLock", deadline: float) -> bool:
+    """Wait for a lock, until a monotonic instant."""
+    from filelock import Timeout  # noqa: PLC0415 - as above
+
+    begun = time.monotonic()
+    pause = LOCK_POLL
+    while True:
+        try:
+            guard.acquire(timeout=0)
+        except Timeout:
+            now = time.monotonic()
+            if now >= deadline:
+                return False
+            chance = 0.5 + os.urandom(1)[0] / 255  # or those who began together would stay so
+            time.sleep(min(pause * chance, deadline - now))
+            pause = min(pause * 2, LOCK_POLL_MOST if now - begun < LONG else LOCK_POLL_LONG)
+        else:
+            return True
 
 
 def _me() -> str:

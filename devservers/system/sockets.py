@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from devservers.system import clock, procfs
@@ -105,6 +105,18 @@ def holders(port: int) -> tuple[dict[str, object], ...]:
     """Describe everyone who listens on `port`, each process once; of others the user at least."""
     pids = dict.fromkeys(found.pid for found in listeners(port))
     return tuple(holder(pid) | ({} if pid else {"user": owner(port)}) for pid in pids)
+
+
+def holders_of_each(ports: Collection[int]) -> dict[int, tuple[dict[str, object], ...]]:
+    """Describe who listens on each port, as `holders` does, from one look at the system."""
+    pids: dict[int, dict[int | None, None]] = {}
+    for found in listening():
+        if found.port in ports:
+            pids.setdefault(found.port, {})[found.pid] = None
+    return {
+        port: tuple(holder(pid) | ({} if pid else {"user": owner(port)}) for pid in those)
+        for port, those in pids.items()
+    }
 
 
 def owner(port: int) -> str | None:
