@@ -67,12 +67,18 @@ def linked(text: str) -> str:
     return terminal.linked(text) if known else text
 
 
+def has_colours() -> bool:
+    """Return whether stdout is a terminal whose user wants colours (no-color.org)."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and sys.stdout is not None and sys.stdout.isatty()
+
+
 def say(text: str) -> None:
     """Tell people something on stderr, while a command goes on; one that is closed ends nothing."""
     streams.write(sys.stderr, _lines((text,)))
 
 
-def put(text: str) -> None:
+def put(text: str | bytes) -> None:
     """Write what was asked for, as it is, to stdout: a part of a log, already made safe.
 
     Raises UsageError where it can't be written, BrokenPipeError where its reader has gone.
@@ -80,7 +86,10 @@ def put(text: str) -> None:
     problem = "it was closed"
     try:
         if sys.stdout is not None:
-            sys.stdout.write(text)
+            if isinstance(text, bytes):
+                sys.stdout.buffer.write(text)
+            else:
+                sys.stdout.write(text)
             sys.stdout.flush()
             return
     except BrokenPipeError:

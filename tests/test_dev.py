@@ -131,7 +131,7 @@ def test_status_is_a_table_for_people(place: NextWorld) -> None:
     assert text[0].split() == titles.split()
     assert text[1].split()[:2] == ["-", "Inngest"]
     assert [line for line in text if line.startswith("*")] == [text[3]]
-    assert f"running  http://localhost:{place.claim(place.a)}" in text[3]
+    assert f"running  http://localhost:{place.claim(place.a).strip()}" in text[3]
     assert text[3].endswith(str(place.a))
     assert text[-1].startswith("2 servers running: ")
 

@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"lifecycle", "trust"},
     {"listeners", "ports"},
     {"declared", "inngest", "nextjs"},
-    {"githooks", "worktrees"},
+    {"agents", "githooks", "worktrees"},
     {"rendering"},
     {"", "__main__", "cli", "console", "hook", "streams", "tasks"},
 ]

@@ -312,7 +312,7 @@ class Asked:
         },
         "nextjs": {"ensure", "stop", "restart", "status", "logs", "run"},
         "ports": {"assign", "list", "who"},
-        "dev": {"up", "down", "status", "prune"},
+        "dev": {"up", "down", "logs", "status", "prune"},
         "hooks": {"install", "uninstall", "status", "trust"},
     }
 
@@ -383,6 +383,8 @@ def test_the_tasks_of_a_worktree_print_what_their_examples_have(
 
 
 def test_the_tasks_for_all_print_what_their_examples_have(ask: Asked, place: NextWorld) -> None:
+    place.log.write_text("one line\n")
+    assert ask("dev.logs", "--lines=1")["line"] == "one line"
     assert ask("dev.up")["app"]["state"] == "served"
     assert ask("dev.status")["worktrees"][1]["nextjs"]["running"]
     ask("dev.down")

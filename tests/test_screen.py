@@ -1,20 +1,15 @@
 """dev.status --watch: redrawn in place on a terminal, printed anew elsewhere; URLs as links."""
 
-import fcntl
 import json
 import os
-import pty
-import re
-import select
 import signal
-import struct
 import subprocess
-import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from terminals import Terminal
 
 from devservers import terminal
 from devservers.tasks import screen
@@ -22,7 +17,6 @@ from next_support import NextWorld, next_world
 from support import heed_interrupts, until
 
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
-MOVES = re.compile(r"\x1b\[(?:\?\d+[hl]|H|K|J)")
 
 
 @pytest.fixture
@@ -31,32 +25,6 @@ def place(tmp_path: Path) -> Iterator[NextWorld]:
         made.leaves_server = True
         made.behave(enabled=False)
         yield made
-
-
-class Terminal:
-    """A terminal of a certain size, with what is written to it."""
-
-    def __init__(self, columns: int, rows: int) -> None:
-        self.own, self.its = pty.openpty()
-        self.text = ""
-        self.resize(columns, rows)
-
-    def resize(self, columns: int, rows: int) -> None:
-        fcntl.ioctl(self.own, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def read(self, patience: float = 0.02) -> str:
-        while select.select([self.own], [], [], patience)[0]:
-            try:
-                data = os.read(self.own, 65536)
-            except OSError:
-                break
-            self.text += data.decode()
-        return self.text
-
-    def frames(self) -> list[list[str]]:
-        """Return the lines of every whole frame that was drawn."""
-        found = re.findall(r"\x1b\[\?2026h(.*?)\x1b\[\?2026l", self.read(), re.DOTALL)
-        return [MOVES.sub("", frame).split("\r\n") for frame in found]
 
 
 @pytest.fixture

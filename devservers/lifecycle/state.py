@@ -7,16 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from devservers import worktree
 from devservers.errors import StateUnusableError, remedy_of
 from devservers.lifecycle.record import LARGEST_PID, ServerRecord, dump, parse, seconds
 from devservers.system import process
 from devservers.system.identity import Identity
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 LARGEST_RECORD = 1 << 20  # bytes; ours are below 10 kB
 LONGEST_PID_FILE = 64  # bytes, white space included
@@ -126,7 +123,7 @@ def lock(pid_file: Path, timeout: float, started: str | None = None) -> Iterator
         yield held
 
 
-def _acquired(guard: "FileLock", deadline: float) -> bool:
+def _acquired(guard: Any, deadline: float) -> bool:  # noqa: ANN401 - a FileLock, whose import waits
     """Wait for a lock, until a monotonic instant."""
     from filelock import Timeout  # noqa: PLC0415 - as above
 

@@ -20,12 +20,20 @@ def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
     not grow with the file, the number of lines or their length. It ends where the file ended when
     it was opened. Raises OSError.
     """
+    decoder = _decoder()
+    for block in blocks(path, lines, start=start):
+        yield decoder.decode(block)
+    yield decoder.decode(b"", final=True)
+
+
+def blocks(path: Path, lines: int, *, start: int = 0) -> Iterator[bytes]:
+    """Yield what `tail` does, as the bytes that they are. Raises OSError."""
     with open(path, "rb") as stream:  # one form for all reads here
         end = stream.seek(0, os.SEEK_END)  # what comes meanwhile is too late
-        begin = stream.seek(_tail_offset(stream, lines, start, end))
-        decoder = _decoder()
-        yield from _decoded(stream, decoder, end - begin)
-        yield decoder.decode(b"", final=True)
+        left = end - stream.seek(_tail_offset(stream, lines, start, end))
+        while block := stream.read(min(BLOCK, left)):
+            left -= len(block)
+            yield block
 
 
 def last_lines(path: Path, lines: int, *, start: int = 0, most: int = 16 * 1024) -> list[str]:
@@ -61,41 +69,68 @@ def lines_since(path: Path, start: int, most: int) -> Iterator[str]:
     yield rest
 
 
-def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False) -> Iterator[str]:
-    """Yield the last `lines` lines, then whatever is appended, until `ended` says so.
+class Follower:
+    """A log that is read as it grows, in bytes: from its last lines on.
 
     A file that is replaced (rotated) or truncated is read on from the new beginning, after the
-    rest of the old one. A file that isn't there yet is waited for.
+    rest of the old one. One that isn't there yet may come.
     """
-    stream: BinaryIO | None = None
-    decoder = _decoder()
+
+    def __init__(self, path: Path, lines: int) -> None:
+        self._path, self._lines = path, lines
+        self._stream: BinaryIO | None = None
+
+    def read(self) -> Iterator[bytes]:
+        """Yield what has been written since, in blocks; b"" where a file ends for good."""
+        while True:
+            if self._stream is None and not self._start():
+                return
+            stream = self._stream
+            assert stream is not None  # noqa: S101 - for mypy: `_start` has opened it
+            replaced = _is_replaced(stream, self._path)  # asked first: then the rest is complete
+            while block := stream.read(BLOCK):
+                yield block
+            if replaced:
+                self.close()
+            elif os.fstat(stream.fileno()).st_size < stream.tell():
+                stream.seek(0)
+            else:
+                return
+            yield b""
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _start(self) -> bool:
+        self._stream = _open(self._path)
+        if self._stream is None:
+            return False
+        end = self._stream.seek(0, os.SEEK_END)
+        self._stream.seek(_tail_offset(self._stream, self._lines, 0, end))
+        self._lines = 1 << 62  # of a file that comes later everything is new
+        return True
+
+
+def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False) -> Iterator[str]:
+    """Yield the text of the last `lines` lines, then what is appended, until `ended` says so.
+
+    See `Follower`; bytes that are no UTF-8 are shown as in `tail`.
+    """
+    log, decoder = Follower(path, lines), _decoder()
     try:
         while True:
             over = ended()
-            if stream is None:
-                stream = _open(path)
-                if stream is not None:
-                    stream.seek(_tail_offset(stream, lines, 0, stream.seek(0, os.SEEK_END)))
-                    lines = 1 << 62  # of a file that comes later everything is new
-            if stream is not None:
-                replaced = _is_replaced(stream, path)  # asked first: then the rest is complete
-                yield from _decoded(stream, decoder)
-                truncated = os.fstat(stream.fileno()).st_size < stream.tell()
-                if replaced or truncated or over:
-                    yield decoder.decode(b"", final=True)
-                if replaced:
-                    stream.close()
-                    stream = None
-                    continue
-                if truncated:
-                    stream.seek(0)
-                    continue
+            for block in log.read():
+                yield decoder.decode(block, final=not block)
             if over:
+                yield decoder.decode(b"", final=True)
                 return
             time.sleep(FOLLOW_POLL)
     finally:
-        if stream is not None:
-            stream.close()
+        log.close()
 
 
 def prepare(path: Path, most: int) -> int:

@@ -1,13 +1,17 @@
 """dev.*: all servers of a worktree at once, and every worktree at a glance."""
 
+import contextlib
+
 from devservers import config, console, kinds, worktree
 from devservers.config import Config
+from devservers.errors import StateUnusableError
 from devservers.rendering.servers import Rendered
 from devservers.tasks import factory, flags
 from devservers.tasks.definition import Definition, Flag, Group
 from devservers.worktree import Worktree
 
 SHARED = " and ".join(f"the {kind.title}" for kind in kinds.every() if kind.is_shared(Config()))
+LINES = "50"
 ALL = Flag(default=False, help=f"stop what every worktree uses, too: {SHARED}")
 
 
@@ -58,6 +62,34 @@ def _status(*, as_json: bool, watch: bool) -> Rendered | None:
     return None
 
 
+def _logs(
+    *,
+    as_json: bool,
+    lines: str,
+    follow: bool,
+    all: bool,  # noqa: A002 - the flag's name
+    raw: bool,
+) -> None:
+    from devservers.rendering import lines as rendering  # noqa: PLC0415 - only here
+    from devservers.worktrees import logstream  # noqa: PLC0415 - only here
+
+    count = flags.whole("--lines", lines)
+    settings, here = _here()
+    branches = [len(tree.branch or "") + 1 for tree in worktree.every(here)] if all else [0]
+    width = max(map(len, kinds.of(settings))) + max(branches)
+    colours = console.has_colours() and not raw
+    looks = rendering.Looks(width, colours=colours, everywhere=all, raw=raw)
+    stream = (logstream.follow if follow else logstream.last)(settings, here, count, everywhere=all)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):  # the usual way to end --follow
+            for line in stream:
+                console.put(f"{rendering.as_json(line)}\n" if as_json else looks.shown(line))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise StateUnusableError(f"A log can't be read: {error}.") from error
+
+
 def _prune(*, dry_run: bool, idle: str) -> Rendered:
     from devservers.rendering import worktrees as rendering  # noqa: PLC0415 - only here
     from devservers.worktrees import prune  # noqa: PLC0415 - only here
@@ -103,6 +135,17 @@ def _tasks() -> dict[str, Definition]:
             "Show every worktree: its servers, what they cost, since when idle, who is served.",
             _status,
             {"watch": Flag(default=False, help="again every two seconds, until ^C")},
+        ),
+        "logs": factory.task(
+            "dev-logs",
+            "Print the last lines of all servers of this worktree in one stream.",
+            _logs,
+            {
+                "lines": Flag(LINES, f"how many of each server's last lines (default {LINES})"),
+                "follow": Flag(default=False, help="go on printing what is written, until ^C"),
+                "all": Flag(default=False, help="of every worktree's servers"),
+                "raw": Flag(default=False, help="each line's bytes as they are in the log"),
+            },
         ),
         "prune": factory.task(
             "dev-prune",
