@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from devservers import config, kinds, worktree
+from devservers import config, kinds, listeners, worktree
 from devservers.config import Config
 from devservers.errors import DevServerError
 from devservers.kind import Assignment, Exports, Kind
@@ -70,6 +70,15 @@ def overview(settings: Config, here: Worktree, memory: Memory | None = None) -> 
     Without a `memory` neither what servers cost nor what git says; who asks again hands the same
     one over each time.
     """
+    # Once: this is the question whose cost grows with the machine.
+    listening = sockets.listening()
+    with listeners.seen(listening):
+        return _overview(settings, here, listening, memory)
+
+
+def _overview(
+    settings: Config, here: Worktree, listening: tuple[Socket, ...], memory: Memory | None
+) -> Overview:
     deadline = time.monotonic() + PATIENCE
     by_name = kinds.of(settings)
     known = by_name.values()
@@ -77,7 +86,6 @@ def overview(settings: Config, here: Worktree, memory: Memory | None = None) -> 
     used += [kind for kind in known if not kind.built_in and kind.is_shared(settings)]
     own = [kind for kind in known if not kind.is_shared(settings)]
     ours = _identities(settings, here)
-    listening = sockets.listening()  # once: this is the question whose cost grows with the machine
     trees = worktree.every(here)
     heads = Question(lambda: memory.heads.look(here, trees, deadline) if memory else {})
     machine = Question(lambda: {kind.name: _asked(kind, settings, here) for kind in used})
