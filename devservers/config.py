@@ -96,11 +96,19 @@ def load(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) -> Con
     `DEVSERVERS_CONFIG` names the file; without it, it is looked for in the worktree, then in the
     main worktree; without any, the defaults hold. Raises ConfigInvalidError.
     """
+    file = source(worktree, main, env)
+    if file is None:
+        return Config()
+    return read(file, main, next((top for top in (worktree, main) if top in file.parents), None))
+
+
+def source(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file that `load` reads; None where the defaults hold."""
     named = bool(env.get("DEVSERVERS_CONFIG"))
     for file in candidates(worktree, main, env):
         if named or os.path.lexists(file):  # a broken link is an error to name, not to pass over
-            return read(file, main, next((t for t in (worktree, main) if t in file.parents), None))
-    return Config()
+            return file
+    return None
 
 
 def candidates(worktree: Path, main: Path, env: Mapping[str, str] = os.environ) -> tuple[Path, ...]:

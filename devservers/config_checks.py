@@ -57,9 +57,9 @@ def ports(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list) or not value:
         raise NotAllowedError("it must be a list of at least one port number from 1 to 65535")
     found = tuple(port(item) for item in value)
-    for number in found:
-        if found.count(number) > 1:
-            raise NotAllowedError(f"{number} stands in it twice; each port is allowed once")
+    if len(set(found)) < len(found):
+        twice = next(number for number in found if found.count(number) > 1)
+        raise NotAllowedError(f"{twice} stands in it twice; each port is allowed once")
     return found
 
 

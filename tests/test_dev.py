@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from devservers import worktree
+from devservers import config, worktree
 from devservers.lifecycle import state
-from devservers.worktrees import prune
+from devservers.worktrees import overview, prune
 from next_support import FAKE_NEXT, NextWorld, next_world
 from support import INV, accepts, is_alive, make_repository, quickly, until
 
@@ -149,6 +149,25 @@ def test_status_says_what_a_server_by_hand_does(place: NextWorld) -> None:
     place.next_by_hand(place.b, place.port + 1, "title")
     row = rows(place)["b"]
     assert (row["port"], row["nextjs"]["adopted"]) == (place.port + 1, True)
+
+
+def test_status_asks_once_what_is_the_same_for_every_worktree(place: NextWorld) -> None:
+    stranger = place.listener(port=place.pool[0])
+    opened: list[str] = []
+    watching = True
+
+    def note(event: str, words: tuple[object, ...]) -> None:
+        if watching and event == "open":
+            opened.append(str(words[0]))
+
+    here = worktree.find(place.a)
+    settings = config.load(here.root, here.main)
+    sys.addaudithook(note)  # for good, so it is told when to stop
+    found = overview.overview(settings, here)
+    watching = False
+    assert [row.branch for row in found.rows] == ["main", "a", "b"]
+    assert str(place.config) not in opened
+    assert opened.count(f"/proc/{stranger.pid}/comm") == sys.platform.startswith("linux")
 
 
 @pytest.mark.timeout(180)

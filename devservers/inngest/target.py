@@ -73,7 +73,6 @@ def of(
 def machine(config: Config, here: Worktree) -> Target:
     """Return the server of the whole machine, whatever the configuration says of the scope."""
     own = settings.of(config)
-    ports = config.pool
     return Target(
         MACHINE,
         own.port,
@@ -81,7 +80,7 @@ def machine(config: Config, here: Worktree) -> Target:
         _absolute(own.pid_file, here.main),
         _absolute(own.log_file, here.main),
         here.main,
-        tuple(_url(config, port) for port in ports),
+        tuple(_url(own, port) for port in config.pool),
     )
 
 
@@ -133,7 +132,7 @@ def _own(config: Config, here: Worktree, *, claim: bool, env: Mapping[str, str])
     ports = settings.ports_of(config)
     return target._replace(
         port=record.port if record and lives else ports[slot],
-        urls=(_url(config, app),),
+        urls=(_url(settings.of(config), app),),
         others=further_ports(config)[slot],
     )
 
@@ -150,8 +149,8 @@ def further_ports(config: Config) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(next(free) for _ in range(OTHERS)) for _ in ports)
 
 
-def _url(config: Config, port: int) -> str:
-    return f"http://localhost:{port}{settings.of(config).path}"
+def _url(own: settings.Settings, port: int) -> str:
+    return f"http://localhost:{port}{own.path}"
 
 
 def _absolute(path: str, folder: Path) -> Path:

@@ -70,10 +70,10 @@ def overview(settings: Config, here: Worktree, memory: Memory | None = None) -> 
     Without a `memory` neither what servers cost nor what git says; who asks again hands the same
     one over each time.
     """
-    # Once: this is the question whose cost grows with the machine.
+    # Once, not once a worktree: these are the questions whose cost grows with the machine.
     listening = sockets.listening()
     with listeners.seen(listening):
-        return _overview(settings, here, listening, memory)
+        return _overview(settings, here, _servers(settings, listening), memory)
 
 
 def _overview(
@@ -84,7 +84,6 @@ def _overview(
     known = by_name.values()
     used = [kind for kind in known if kind.built_in and not kind.serves_app]
     used += [kind for kind in known if not kind.built_in and kind.is_shared(settings)]
-    own = [kind for kind in known if not kind.is_shared(settings)]
     ours = _identities(settings, here)
     trees = worktree.every(here)
     heads = Question(lambda: memory.heads.look(here, trees, deadline) if memory else {})
@@ -93,7 +92,7 @@ def _overview(
 
     def look(tree: Worktree) -> _Look:
         env = os.environ if tree.root == here.root else {}  # a PORT in it is the caller's own
-        return _look(own, tree, listening, deadline, env)
+        return _look(settings, tree, listening, deadline, env)
 
     found = threads.each(look, trees, len(trees))
     shared, served, known_heads = machine.answer(), listed.answer(), heads.answer()
@@ -119,6 +118,18 @@ def _overview(
     return Overview(by_name, machines, usage_of_shared, rows, exports)
 
 
+def _own(settings: Config) -> list[Kind]:
+    return [kind for kind in kinds.of(settings).values() if not kind.is_shared(settings)]
+
+
+def _servers(settings: Config, listening: tuple[Socket, ...]) -> tuple[Socket, ...]:
+    """Return those of all listening sockets that may be a worktree's own server's."""
+    asked = [kind.is_server for kind in _own(settings) if kind.find_port and kind.is_server]
+    pids = {one.pid for one in listening if one.pid is not None}
+    serving = {pid for pid in pids if any(is_server(pid) for is_server in asked)}
+    return tuple(one for one in listening if one.pid in serving)
+
+
 def _is_served(look: "_Look", served: frozenset[int] | None, ours: Identities) -> bool | None:
     """Return whether events run in a worktree's app, as its own server has it, or else ours."""
     known = look.served if look.served is not None else served
@@ -140,15 +151,20 @@ class _Look(NamedTuple):
 
 
 def _look(
-    own: Iterable[Kind],
+    ours: Config,
     tree: Worktree,
     listening: Iterable[Socket],
     deadline: float,
     env: Mapping[str, str],
 ) -> _Look:
-    """Return what is true of a worktree's own servers; what fails is said as a warning."""
+    """Return what is true of a worktree's own servers; what fails is said as a warning.
+
+    `ours` is the configuration of the worktree that asks.
+    """
+    own = _own(ours)
     try:
-        settings = config.load(tree.root, tree.main)
+        same = config.source(tree.root, tree.main) == ours.source  # most often: read once, then
+        settings = ours if same else config.load(tree.root, tree.main)
         port, runs, servers = None, False, {}
         by_name = kinds.of(settings)
         for kind in (by_name[one.name] for one in own if one.name in by_name):
