@@ -12,6 +12,7 @@ exit=N          end at once with that status; `say=TEXT` comes first
 say=TEXT        print a line
 app=ID          serve an Inngest app with that id at /api/inngest
 sdk=VERSION     of its SDK, 4.24.0 unless given
+fails=TEXT      have the app's function fail so; step=NAME: in a step
 dump=FILE       write cwd and environment there as JSON
 """
 
@@ -167,13 +168,29 @@ class Handler(BaseHTTPRequestHandler):
             said.get("status", 200), {"message": message, "modified": said.get("modified", False)}
         )
 
-    def answer(self, status: int, data: dict[str, object]) -> None:
+    def do_POST(self) -> None:
+        """Run the function: it returns, or fails, in a step of its own if it has one."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        error = {"name": "Error", "message": self.behaviours.get("fails"), "stack": "at hello"}
+        step = self.behaviours.get("step")
+        if "fails" not in self.behaviours:
+            self.answer(200, "hello")
+        elif step and not body["steps"]:
+            self.answer(
+                206, [{"op": "StepFailed", "id": "s1", "displayName": step, "error": error}]
+            )
+        else:
+            self.answer(500, error)
+
+    def answer(self, status: int, data: object) -> None:
         if not self.path.startswith("/_next/"):  # of those it writes nothing
             say(f" {self.command} {self.path} {status} in 5ms")
         body = json.dumps(data).encode()
         self.send_response(status)
         if self.path == "/api/inngest" and "app" in self.behaviours:
             self.send_header("x-inngest-sdk", f"inngest-js:v{self.sdk}")
+        if status >= 500:
+            self.send_header("x-inngest-no-retry", "true")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -72,6 +72,28 @@ def test_two_worktrees_at_once(place: NextWorld) -> None:
         assert (stopped["portFree"], stopped["forced"]) == (True, False)
 
 
+def test_errors_tells_what_does_not_compile_and_what_fails_on_the_server(place: NextWorld) -> None:
+    port = ensure(place, place.a)["port"]
+    page(port)
+    found = place.call("nextjs.errors", cwd=place.a, timeout=SLOW)
+    assert (found["state"], found["source"], found["errors"]) == ("compiled", "mcp", [])
+    file = place.a / "app/page.jsx"
+    file.write_text("export default function Page() { return <p>broken }\n")
+
+    def failure(kind: str) -> Any:
+        done = place.run("nextjs.errors", "--json", cwd=place.a, timeout=SLOW).json
+        return next((error for error in done["errors"] if error["kind"] == kind), None)
+
+    error = until(lambda: failure("build"))
+    assert (error["file"], error["line"]) == ("app/page.jsx", 1)
+    file.write_text("export default function Page() { throw new Error('boom'); }\n")
+    with requests.Session() as session:
+        session.trust_env = False
+        until(lambda: failure("build") is None)
+        assert session.get(f"http://127.0.0.1:{port}/", timeout=SLOW).status_code == 500
+    assert "boom" in until(lambda: failure("server"))["message"]
+
+
 def test_up_registers_the_app_of_each_worktree_in_turn(place: NextWorld) -> None:
     one = ensure(place, place.a, "dev.up")
     assert one["app"]["state"] == "served", one

@@ -36,6 +36,8 @@ class ServedApp(NamedTuple):
     connected: bool
     functions: int
     error: str | None
+    id: str = ""
+    """The server's own, which stays when another worktree's app takes the place of this one."""
 
     @property
     def served(self) -> bool:
@@ -96,8 +98,15 @@ class Api(NamedTuple):
         self._query(mutation, "createApp", patience)
         return any(same_url(app.url, url) for app in self.apps() or ())
 
-    def _query(self, query: str, field: str, timeout: float) -> object:
-        data = self._ask("POST", "/v0/gql", timeout, {"query": query})
+    def query(self, query: str, field: str, **variables: object) -> object:
+        """Return what the server answers to a query of one field; None if it answers none."""
+        return self._query(query, field, self.timeout, variables)
+
+    def _query(
+        self, query: str, field: str, timeout: float, variables: dict[str, object] | None = None
+    ) -> object:
+        asked = {"query": query, **({"variables": variables} if variables else {})}
+        data = self._ask("POST", "/v0/gql", timeout, asked)
         (answer,) = _fields(data, "data")
         (value,) = _fields(answer, field)
         return value
@@ -151,6 +160,7 @@ def _app(row: dict[str, Any]) -> ServedApp:
         connected=row.get("connected") is True,
         functions=count if type(count) is int else 0,
         error=_words(row.get("error")),
+        id=_words(row.get("id")) or "",
     )
 
 

@@ -19,6 +19,7 @@ APP_TIMEOUT = 30.0  # seconds until an app must be registered; the first request
 # Seconds after which a state counts as settled: the server asks each app every five seconds.
 SETTLED = {"shadowed": 7.0, "no-route": 3.0}
 APP_POLL = 0.3  # seconds
+REPAIR = ("inv inngest.apps", "inv inngest.sync")  # where an app is not the served one
 
 
 def served_ports(config: Config, here: Worktree) -> frozenset[int] | None:
@@ -65,11 +66,13 @@ def after_up(config: Config, here: Worktree) -> Finish:
             replaced = next((port for app_id, port in before if app_id == app.app_id), None)
         if app.state in ("served", "shadowed") and (said := _give_back(config, here, it)):
             (app,) = apps.survey(config, it, only=(server.port,))
-            return Description({"app": {**app.data(), "replaced": None}}, warnings=(said,))
+            return Description(
+                {"app": {**app.data(), "replaced": None}, "next": REPAIR}, warnings=(said,)
+            )
         facts = {"app": {**app.data(), "replaced": replaced}}
         if app.state == "served":
             return Description(facts, lines=(_registered(app, _displaced(replaced)),))
-        return Description(facts, warnings=(_not_registered(app, server.name),))
+        return Description({**facts, "next": REPAIR}, warnings=(_not_registered(app, server.name),))
 
     return finish
 

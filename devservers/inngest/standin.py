@@ -45,6 +45,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 VERSION = "1.45.1-standin"
 MAX_BODY = 3 * 1024 * 1024
 MAX_ANSWER = 4 * 1024 * 1024  # bytes; pkg/consts, MaxSDKResponseBodySize
+MAX_RUNS = 1000  # kept for who asks
 MAX_CALLS = 1000  # a run's calls to its function; bounds a function that never ends
 PING_TIMEOUT = 10.0  # pkg/deploy/deploy.go
 RUN_TIMEOUT = 600.0
@@ -392,6 +393,7 @@ class Apps:
     def __init__(self, urls: list[str]) -> None:
         self._lock = Lock()
         self._rows: list[App] = []
+        self._runs: dict[str, Run] = {}
         for url in urls:
             self.watch(url)
 
@@ -433,6 +435,28 @@ class Apps:
         if modified:
             log("INFO", "app registered", app=row.name, url=url, functions=len(row.functions))
         return {"ok": True, "modified": modified, "app_id": row.id}
+
+    def keep(self, run: Run) -> Run:
+        """Keep a run for who asks later, and not too many."""
+        with self._lock:
+            self._runs[run.id] = run
+            if len(self._runs) > MAX_RUNS:
+                del self._runs[next(iter(self._runs))]
+        return run
+
+    def run(self, id_: str) -> Run | None:
+        """Return the run of that id."""
+        return self._runs.get(id_)
+
+    def runs_as(self, arguments: Json) -> Json:
+        """Return runs as GraphQL has them, the last queued first (runs_v2.go)."""
+        wanted = (arguments.get("filter") or {}).get("appIDs")
+        with self._lock:
+            runs = list(self._runs.values())[::-1]
+        found = [run for run in runs if not wanted or run.app_id in wanted]
+        first = int(arguments.get("first") or 100)
+        edges = [{"node": run.fields(), "cursor": run.id} for run in found[:first]]
+        return {"edges": edges, "totalCount": len(found)}
 
     def ping(self, row: App) -> str | None:
         """Ask one app to register and note its error; success is noted by its registration."""
@@ -482,6 +506,21 @@ def triggered(function: Json, name: str) -> bool:
     return False
 
 
+def instant() -> str:
+    """Return this moment as GraphQL has it."""
+    now = time.time()
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03}Z"
+
+
+def step_error(text: str | bytes) -> Json:
+    """Return an error as GraphQL has it (StepError), from what the SDK says of one."""
+    try:
+        said = json.loads(text)
+        return {key: said.get(key) for key in ("name", "stack")} | {"message": said["message"]}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {"name": "Error", "message": str(text)[:500], "stack": None}
+
+
 class Run:
     """One run of a function: its steps' results, and the calls that are still to be made.
 
@@ -489,9 +528,13 @@ class Run:
     SDK 4.24); it is called again, with the results so far, until it answers 200.
     """
 
-    def __init__(self, function: Json, event: Json) -> None:
+    def __init__(self, function: Json, event: Json, app_id: str = "") -> None:
         step = function["steps"]["step"]
         self.function, self.event, self.id = str(function["id"]), event, ulid()
+        self.app_id, self.queued, self.ended = app_id, instant(), ""
+        self.status = "RUNNING"
+        self.error: Json | None = None
+        self.spans: list[Json] = []
         self.url = local(str(step["runtime"]["url"]))
         self.max_attempts = 1 + int((step.get("retries") or {}).get("attempts", 3))
         self.attempt = 0
@@ -503,8 +546,30 @@ class Run:
         about = {"function": self.function, "run_id": self.id, "url": self.url}
         try:
             log("INFO", "run finished", **about, output=self._result())
+            self.status = "COMPLETED"
         except Exception as error:  # noqa: BLE001 - whatever the app answered, it is this run's end
             log("ERROR", "run failed", **about, error=str(error) or repr(error))
+            self.status, self.error = "FAILED", self.error or step_error(str(error))
+        self.ended = instant()
+
+    def fields(self) -> Json:
+        """Return the run as GraphQL knows it (pkg/coreapi/gql.schema.graphql, FunctionRunV2)."""
+        about: Json = {"status": self.status, "stepID": None, "stepOp": None}
+        root = about | {
+            "name": self.function,
+            "outputID": f"{self.id}:",
+            "childrenSpans": self.spans,
+        }
+        name = self.function.partition("-")[2] or self.function
+        row: Json = {"id": self.id, "appID": self.app_id, "status": self.status, "trace": root}
+        row |= {"queuedAt": self.queued, "startedAt": self.queued, "endedAt": self.ended or None}
+        row |= {"function": {"id": self.function, "slug": self.function, "name": name}}
+        return row | {"eventName": self.event.get("name"), "cronSchedule": None, "output": None}
+
+    def output(self, span: str) -> Json:
+        """Return what a step ended with, the whole run for an empty id (RunTraceSpanOutput)."""
+        error = next((one["error"] for one in self.spans if one["stepID"] == span), self.error)
+        return {"input": None, "data": None, "error": error}
 
     def _result(self) -> object:
         for _ in range(MAX_CALLS):
@@ -518,6 +583,7 @@ class Run:
             elif retriable and self.attempt + 1 < self.max_attempts:
                 self._again(step)
             else:
+                self.error = step_error(body)
                 raise RuntimeError(f"status {status}: {body[:500].decode(errors='replace')}")
         raise RuntimeError(f"given up after {MAX_CALLS} calls")
 
@@ -532,6 +598,11 @@ class Run:
                 kind = "error" if op["op"] == "StepFailed" else "data"
                 self.attempt = 0
                 self.steps[op["id"]] = {"type": kind, kind: op.get(kind)}
+                span: Json = {"name": op.get("displayName") or op.get("name"), "stepID": op["id"]}
+                span |= {"status": "FAILED" if kind == "error" else "COMPLETED", "stepOp": "RUN"}
+                error = step_error(json.dumps(op.get("error"))) if kind == "error" else None
+                span |= {"outputID": f"{self.id}:{op['id']}", "childrenSpans": [], "error": error}
+                self.spans.append(span)
             case "StepPlanned":
                 self.planned.append(op["id"])
             case "StepError":  # to be tried again; the last attempt's error is a StepFailed
@@ -625,6 +696,13 @@ class Query:
     def _value(self) -> object:
         if self._next() == "{":
             return self._pairs("{", "}")
+        if self._next() == "[":
+            items = []
+            self._take(r"\[")
+            while self._next() != "]":
+                items.append(self._value())
+            self._take("]")
+            return items
         token = self._take(r'[$"\w-].*')
         if token == "$":  # noqa: S105 - no password
             return self._variables.get(self._take(r"\w+"))
@@ -645,6 +723,8 @@ def select(row: Json, fields: list[Field], type_name: str) -> Json:
         value = row[field.name]
         if isinstance(value, list):
             value = [select(item, field.fields, field.name) for item in value]
+        elif isinstance(value, dict):
+            value = select(value, field.fields, field.name)
         result[field.alias] = value
     return result
 
@@ -679,6 +759,15 @@ def graphql(apps: Apps, request: Json) -> tuple[int, Json]:
                 case "query", "apps":
                     rows = [row.fields() for row in apps.rows()]
                     data[field.alias] = [select(row, field.fields, "App") for row in rows]
+                case "query", "runs":
+                    data[field.alias] = select(apps.runs_as(field.arguments), field.fields, "Runs")
+                case "query", "run":
+                    run = apps.run(str(field.arguments.get("runID")))
+                    data[field.alias] = run and select(run.fields(), field.fields, "Run")
+                case "query", "runTraceSpanOutputByID":
+                    id_, _, span = str(field.arguments.get("outputID")).partition(":")
+                    said = found.output(span) if (found := apps.run(id_)) else {}
+                    data[field.alias] = said and select(said, field.fields, "Output")
                 case "mutation", "createApp":
                     data[field.alias] = create_app(apps, field)
                 case _:
@@ -796,9 +885,11 @@ class Handler(Quiet):
         stamped = [(ulid(), event) for event in events]
         for id_, event in stamped:
             full = {"id": id_, "data": {}, "ts": time.time_ns() // 1_000_000, **event}
-            for function in (function for row in self.apps.rows() for function in row.functions):
+            pairs = ((row, function) for row in self.apps.rows() for function in row.functions)
+            for row, function in pairs:
                 if triggered(function, event["name"]):
-                    Thread(target=Run(function, full).execute, daemon=True).start()
+                    run = self.apps.keep(Run(function, full, row.id))
+                    Thread(target=run.execute, daemon=True).start()
         return 200, {"ids": [id_ for id_, _ in stamped], "status": 200}
 
     def _register(self, request: object) -> tuple[int, Json]:

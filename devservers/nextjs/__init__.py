@@ -43,6 +43,7 @@ KIND = Kind(
     declare=later("devservers.nextjs.declaration", "declare"),
     ready_timeout=120.0,  # the first compile of a large app takes long
     foreground=True,
+    tasks="devservers.tasks.nextjs_tasks",
     idle=later("devservers.nextjs.settings", "idle"),
     serves_app=True,
     own_server=later("devservers.nextjs.declaration", "own_server"),

@@ -1,13 +1,15 @@
-"""Rendering of what only the Inngest server has: apps, sync, doctor."""
+"""Rendering of what only the Inngest server has: apps, runs, sync, doctor."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from devservers.inngest.apps import App, Synced
+from devservers.inngest.runs import Run, Runs
 from devservers.kind import Check
 from devservers.rendering.servers import Rendered
 from devservers.rendering.table import table
 
+FAILED = "failed"
 OWN_ID = (
     'To have events run in a worktree\'s own code only, set inngest.scope to "worktree": each gets '
     "a server of its own. With app ids of their own "
@@ -32,9 +34,48 @@ def apps(found: Sequence[App], here: str, pinned: Path | None = None) -> Rendere
     ]
     titles = ("", "PORT", "STATE", "APP", "FUNCTIONS", "BRANCH", "WORKTREE")
     return Rendered(
-        {"apps": [app.data() for app in found], "pinned": str(pinned) if pinned else None},
+        {
+            "apps": [app.data() for app in found],
+            "pinned": str(pinned) if pinned else None,
+            "next": ("inv inngest.sync",) if _is_shadowed(found, here) else (),
+        },
         (*table(titles, rows), *((f"Pinned: {pinned}",) if pinned else ()), *_next(found, here)),
     )
+
+
+def runs(result: Runs) -> Rendered:
+    """Render inngest.runs: a table, and of each that failed what failed."""
+    titles = ("STATE", "FUNCTION", "EVENT", "QUEUED", "RUN")
+    rows = [(run.status, run.function, run.event, run.queued_at, run.id) for run in result.runs]
+    lines = [*table(titles, rows)] if rows else ["No runs."]
+    for run in result.runs:
+        if run.status == FAILED:
+            step = f", step {run.step}" if run.step else ""
+            first, *rest = (run.error or "the server doesn't say why").splitlines()
+            lines += [f"{run.function} ({run.id}){step}: {first}", *(f"  {line}" for line in rest)]
+    data = {
+        "port": result.port,
+        "runs": [_run(run) for run in result.runs],
+        "warnings": result.warnings,
+        "next": ("inv nextjs.logs --lines=100",)
+        if any(run.status == FAILED for run in result.runs)
+        else (),
+    }
+    return Rendered(data, tuple(lines), result.warnings)
+
+
+def _run(run: Run) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "function": run.function,
+        "event": run.event,
+        "status": run.status,
+        "queuedAt": run.queued_at,
+        "startedAt": run.started_at,
+        "endedAt": run.ended_at,
+        "error": run.error,
+        "step": run.step,
+    }
 
 
 def synced(result: Synced) -> Rendered:
@@ -84,10 +125,14 @@ def _state(app: App) -> str:
     return f"{app.state}: {app.error}" if app.state == "failing" and app.error else app.state
 
 
+def _is_shadowed(found: Sequence[App], here: str) -> bool:
+    return any(app.state == "shadowed" and app.worktree == here for app in found)
+
+
 def _next(found: Sequence[App], here: str) -> list[str]:
     shadowed = [app for app in found if app.state == "shadowed"]
     lines = []
-    if any(app.worktree == here for app in shadowed):
+    if _is_shadowed(found, here):
         lines.append("Events run another worktree's code. `inv inngest.sync` serves this one's.")
     if shadowed:
         lines.append(OWN_ID)

@@ -86,6 +86,7 @@ def ask_ours(  # noqa: PLR0913 - the parts of one HTTP question
     timeout: float,
     data: object = None,
     addresses: Sequence[str] = LOOPBACKS,
+    accept: str = "*/*",
 ) -> Answer | None:
     """Return what a server that is proved ours says in a few bytes, within `timeout` s in all.
 
@@ -97,6 +98,7 @@ def ask_ours(  # noqa: PLR0913 - the parts of one HTTP question
     sends = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
     request = (
         f"{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nAccept-Encoding: identity\r\n"
+        f"Accept: {accept}\r\n"
         f"Connection: close\r\n{sends}\r\n"
     )
     whole = request.encode() + body

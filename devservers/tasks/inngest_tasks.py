@@ -42,6 +42,17 @@ def _sync(*, port: str, release: bool) -> Rendered:
     return _unless_disabled(make)
 
 
+def _runs(*, last: str) -> Rendered:
+    def make(settings: Config, here: Worktree) -> Rendered:
+        from devservers.inngest import runs, target  # noqa: PLC0415 - only here
+        from devservers.rendering import inngest as rendering  # noqa: PLC0415 - only here
+
+        count = flags.whole("--last", last, most=runs.MOST)
+        return rendering.runs(runs.last(settings, here, target.of(settings, here), count))
+
+    return _unless_disabled(make, runs=())
+
+
 def _doctor() -> Rendered:
     from devservers.inngest import doctor  # noqa: PLC0415 - only here
     from devservers.rendering import inngest as rendering  # noqa: PLC0415 - only here
@@ -70,6 +81,12 @@ TASKS = {
             "port": Flag("", "of the app (default: this worktree's)"),
             "release": Flag(default=False, help="pin no worktree any more"),
         },
+    ),
+    "runs": task(
+        "inngest-runs",
+        "Show the last runs of this worktree's app: state, error, the step that failed.",
+        _runs,
+        {"last": Flag("10", "how many (default 10)")},
     ),
     "doctor": task(
         "inngest-doctor", "Check every precondition, and name the remedy for what fails.", _doctor
