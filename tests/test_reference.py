@@ -308,11 +308,12 @@ class Asked:
 
     GROUPS: ClassVar[dict[str, set[str]]] = {
         "inngest": {
-            *("ensure", "stop", "restart", "status", "logs", "apps", "sync", "doctor"),
+            *("ensure", "stop", "restart", "status", "logs", "apps", "runs", "sync", "doctor"),
         },
-        "nextjs": {"ensure", "stop", "restart", "status", "logs", "run"},
+        "nextjs": {"ensure", "errors", "stop", "restart", "status", "logs", "run"},
         "ports": {"assign", "list", "who"},
-        "dev": {"up", "down", "logs", "status", "prune"},
+        "dev": {"up", "down", "env", "exec", "logs", "status", "prune"},
+        "agents": {"check", "install", "show", "status", "uninstall"},
         "hooks": {"install", "uninstall", "status", "trust"},
     }
 
@@ -352,6 +353,7 @@ def test_the_inngest_tasks_print_what_their_examples_have(ask: Asked, place: Nex
     place.app(place.pool[0], cwd=place.a)
     ask("inngest.sync")  # the server may have asked the app first
     assert ask("inngest.apps")["apps"][0]["state"] == "served"
+    assert ask("inngest.runs")["runs"] == []
     assert ask("inngest.status")["served"] is True
     assert ask("inngest.logs")["exists"]
     assert ask("inngest.restart")["pidsKilled"]
@@ -372,6 +374,7 @@ def test_the_tasks_of_a_worktree_print_what_their_examples_have(
     ask("nextjs.ensure")
     ask("nextjs.status")
     ask("nextjs.logs")
+    assert ask("nextjs.errors")["state"] == "unknown"
     (holder,) = ask("ports.who", f"--port={port}")["holders"]
     assert holder["worktree"] == str(place.a)
     assert any(row["listening"] for row in ask("ports.list")["ports"])
@@ -386,6 +389,9 @@ def test_the_tasks_for_all_print_what_their_examples_have(ask: Asked, place: Nex
     place.log.write_text("one line\n")
     assert ask("dev.logs", "--lines=1")["line"] == "one line"
     assert ask("dev.up")["app"]["state"] == "served"
+    assert ask("dev.env")["variables"]["PORT"] == place.claim(place.a).strip()
+    assert place.run("dev.exec", "--", "true", cwd=place.a, real=True).code == 0
+    ask.ran.add("dev.exec")
     assert ask("dev.status")["worktrees"][1]["nextjs"]["running"]
     ask("dev.down")
     place.call("nextjs.ensure", cwd=place.b)
@@ -395,6 +401,16 @@ def test_the_tasks_for_all_print_what_their_examples_have(ask: Asked, place: Nex
     assert ask("dev.prune", "--dry-run")["pruned"]
     assert ask("dev.prune")["pruned"]
     ask.assert_all_of("dev")
+
+
+def test_the_tasks_for_agents_print_what_their_examples_have(ask: Asked) -> None:
+    assert ask("agents.check", codes=(1,))["ok"] is False
+    assert ask("agents.install")["files"]
+    assert ask("agents.check")["ok"] is True
+    ask("agents.status")
+    assert "dev.up --json" in ask("agents.show")["text"]
+    ask("agents.uninstall")
+    ask.assert_all_of("agents")
 
 
 def test_the_hooks_tasks_print_what_their_examples_have(ask: Asked) -> None:

@@ -35,9 +35,9 @@ CHECK = {"name", "ok", "detail", "fix"}
 LOGS = {"action", "logFile", "command", "exists", "size"}
 HOLDER = {"pid", "name", "cmdline", "user", "cwd", "since"}
 # What has been added since.
-ADDED_TO_ENSURE = {"branch", "left", "pidsKilled"}
+ADDED_TO_ENSURE = {"branch", "left", "next", "pidsKilled"}
 ADDED_TO_STOP = {"holders", "left", "warnings"}
-ADDED_TO_STATUS = {"branch", "holders"}
+ADDED_TO_STATUS = {"branch", "holders", "next"}
 WATCHED = {"watching", "added", "version", "served", "servedBy", "missing"}  # Inngest's own
 
 TITLE = "Inngest dev server"
@@ -148,6 +148,7 @@ def test_ensure_answers_with_the_values_of_the_reference() -> None:
         "pidsKilled": [],
         "left": [],
         "warnings": ["w"],
+        "next": [],
     }
 
 
@@ -316,6 +317,7 @@ def test_status_answers_with_the_values_of_the_reference() -> None:
         "missing": [],
         "holders": [],
         "warnings": [],
+        "next": [],
     }
 
 
@@ -455,6 +457,7 @@ def test_apps_answers_with_the_values_of_the_reference() -> None:
             }
         ],
         "pinned": None,
+        "next": [],
     }
 
 

@@ -44,6 +44,7 @@ def ensured(result: Ensured, kind: Kind) -> Rendered:
         "pidsKilled": result.pids_killed,
         "left": result.left,
         "warnings": result.warnings,
+        "next": (f"inv {kind.name}.status",) if result.action == "starting" else (),
     }
     if kind.watches:
         data |= {"watching": ports_of(result.urls), "added": ports_of(result.added)}
@@ -124,7 +125,7 @@ def status(result: Status, kind: Kind) -> Rendered:
     }
     if kind.watches:
         data["watching"] = ports_of(result.urls)
-    data |= {**result.details, "warnings": result.warnings}
+    data |= {**result.details, "warnings": result.warnings, "next": _next_of(result, kind)}
     name = _name(kind.title, stand_in=result.stand_in)
     if result.state == "disabled":
         return Rendered(data, (_disabled(kind),), result.warnings, NOT_RUNNING)
@@ -184,8 +185,32 @@ def failed(error: DevServerError) -> Rendered:
     """Render a failure of any task."""
     what = {"code": error.code, "message": error.message, "hint": error.hint, **error.details}
     lines = (f"error: {error.sentence}", *error.lines, *((error.hint,) if error.hint else ()))
-    data = {"action": "error", "error": what}
+    data = {"action": "error", "error": what, "next": commands(error.hint or "")}
     return Rendered(data, lines, exit_code=error.exit_code, is_failure=True)
+
+
+def commands(hint: str) -> tuple[str, ...]:
+    """Return the tasks that a hint names, as command lines to be run.
+
+    But none that may end what is somebody else's: that is for a person to say.
+    """
+    import re  # noqa: PLC0415 - for a failure only
+
+    found = re.findall(r"`(inv [^`]+)`", hint)
+    return tuple(dict.fromkeys(one for one in found if "--force" not in one))
+
+
+def _next_of(result: Status, kind: Kind) -> tuple[str, ...]:
+    """Return what to run next where the server is not simply running."""
+    logs, again = f"inv {kind.name}.logs", f"inv {kind.name}.restart"
+    steps = {
+        "stopped": (f"inv {kind.name}.ensure",),
+        "stale": (f"inv {kind.name}.ensure",),
+        "starting": (f"inv {kind.name}.status",),
+        "unresponsive": (logs, again),
+        "foreign": (f"inv ports.who --port={result.port}",),
+    }
+    return steps.get(result.state, ())
 
 
 def interrupted(message: str, status: int) -> Rendered:
@@ -200,7 +225,7 @@ def defect(error: Exception) -> Rendered:
 
 def _broken_off(code: str, lines: tuple[str, ...], message: str, status: int) -> Rendered:
     error = {"code": code, "message": message, "hint": None}
-    data = {"action": "error", "error": error}
+    data = {"action": "error", "error": error, "next": ()}
     return Rendered(data, lines, exit_code=status, is_failure=True)
 
 

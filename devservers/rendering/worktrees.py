@@ -35,7 +35,8 @@ def up(result: Up, whose: Mapping[str, object]) -> Rendered:
     facts = [note.facts for note in result.notes]
     lines += [line for note in result.notes for line in note.lines]
     warnings += [text for note in result.notes for text in note.warnings]
-    whole = nested(data, result.kinds)
+    # First what agents come for: where the app is.
+    whole = {"url": _url_of_app(result), **nested(data, result.kinds), "next": ()}
     for more in facts:
         whole |= more
     errors = [done for done in result.servers.values() if isinstance(done, DevServerError)]
@@ -44,6 +45,13 @@ def up(result: Up, whose: Mapping[str, object]) -> Rendered:
     worst = next((one for one in errors if isinstance(one, NeedFailedError)), errors[0])
     failed = servers.failed(worst)
     return failed._replace(data={**whole, **failed.data}, lines=tuple(lines))
+
+
+def _url_of_app(result: Up) -> str | None:
+    for name, done in result.servers.items():
+        if result.kinds[name].serves_app and isinstance(done, Ensured):
+            return done.url
+    return None
 
 
 def _upped(kind: Kind, done: Ensured | DevServerError | None) -> Rendered:

@@ -12,7 +12,7 @@ from devservers.errors import ConfigInvalidError, DevServerError
 from devservers.kind import Assignment, Kind
 from devservers.system import untrusted_files
 
-OTHERS = ("dev", "hooks", "ports")
+OTHERS = ("agents", "dev", "hooks", "ports")
 EVERY = {"ensure", "start", "stop", "restart", "status", "logs", "run"}  # what each server has
 LISTING = {"--list", "-l", "--help", "-h", "--complete"}  # of all tasks that there are
 

@@ -1,10 +1,11 @@
 """dev.*: all servers of a worktree at once, and every worktree at a glance."""
 
 import contextlib
+import sys
 
 from devservers import config, console, kinds, worktree
 from devservers.config import Config
-from devservers.errors import StateUnusableError
+from devservers.errors import StateUnusableError, UsageError
 from devservers.rendering.servers import Rendered
 from devservers.tasks import factory, flags
 from devservers.tasks.definition import Definition, Flag, Group
@@ -90,6 +91,31 @@ def _logs(
         raise StateUnusableError(f"A log can't be read: {error}.") from error
 
 
+def _env(*, as_json: bool, format: str) -> Rendered | None:  # noqa: A002 - the flag's name
+    from devservers.worktrees import environment  # noqa: PLC0415 - only here
+
+    if format not in environment.FORMATS:
+        known = ", ".join(environment.FORMATS)
+        raise UsageError(f"--format must be one of {known}, not {format!r}.")
+    settings, here = _here()
+    found = environment.of(settings, here)
+    if as_json:
+        return Rendered({"variables": found, **_whose(here)})
+    console.put(f"{environment.FORMATS[format](found)}\n")
+    return None
+
+
+def _exec() -> None:
+    from devservers.worktrees import environment  # noqa: PLC0415 - only here
+
+    # Invoke hands over what follows `--` as one text, in which words can't be told apart.
+    words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    if not words:
+        raise UsageError("There is no command.", hint="`inv dev.exec -- COMMAND WORD…` runs one.")
+    settings, here = _here()
+    environment.become(words, environment.of(settings, here))
+
+
 def _prune(*, dry_run: bool, idle: str) -> Rendered:
     from devservers.rendering import worktrees as rendering  # noqa: PLC0415 - only here
     from devservers.worktrees import prune  # noqa: PLC0415 - only here
@@ -106,57 +132,63 @@ def _prune(*, dry_run: bool, idle: str) -> Rendered:
     return rendering.pruned(done)
 
 
-def _tasks() -> dict[str, Definition]:
-    grace = factory.STOP_GRACE
-    return {
-        "up": factory.task(
-            "dev-up",
-            "Start all servers of this worktree, and wait until its app is registered.",
-            _up,
-            {
-                "timeout": Flag("", "seconds for each server (default: its own)"),
-                "only": Flag("", "names with commas between: these, and what they need"),
-                "stand_in": Flag(
-                    default=False, help="start bundled imitations where there are some"
-                ),
-            },
-        ),
-        "down": factory.task(
-            "dev-down",
-            "Stop this worktree's own servers; with --all those that every worktree uses, too.",
-            _down,
-            {
-                "all": ALL,
-                "timeout": Flag(grace, f"seconds between SIGTERM and SIGKILL (default {grace})"),
-            },
-        ),
-        "status": factory.task(
-            "dev-status",
-            "Show every worktree: its servers, what they cost, since when idle, who is served.",
-            _status,
-            {"watch": Flag(default=False, help="again every two seconds, until ^C")},
-        ),
-        "logs": factory.task(
-            "dev-logs",
-            "Print the last lines of all servers of this worktree in one stream.",
-            _logs,
-            {
-                "lines": Flag(LINES, f"how many of each server's last lines (default {LINES})"),
-                "follow": Flag(default=False, help="go on printing what is written, until ^C"),
-                "all": Flag(default=False, help="of every worktree's servers"),
-                "raw": Flag(default=False, help="each line's bytes as they are in the log"),
-            },
-        ),
-        "prune": factory.task(
-            "dev-prune",
-            "End servers, and remove files, of worktrees that are gone.",
-            _prune,
-            {
-                "dry_run": Flag(default=False, help="only list what would be ended and removed"),
-                "idle": Flag("", "2h: stop worktrees' servers that nobody has used for so long"),
-            },
-        ),
-    }
-
-
-GROUP = Group("dev", _tasks())
+GRACE = factory.STOP_GRACE
+TASKS: dict[str, Definition] = {
+    "up": factory.task(
+        "dev-up",
+        "Start all servers of this worktree, and wait until its app is registered.",
+        _up,
+        {
+            "timeout": Flag("", "seconds for each server (default: its own)"),
+            "only": Flag("", "names with commas between: these, and what they need"),
+            "stand_in": Flag(default=False, help="start bundled imitations where there are some"),
+        },
+    ),
+    "down": factory.task(
+        "dev-down",
+        "Stop this worktree's own servers; with --all those that every worktree uses, too.",
+        _down,
+        {
+            "all": ALL,
+            "timeout": Flag(GRACE, f"seconds between SIGTERM and SIGKILL (default {GRACE})"),
+        },
+    ),
+    "status": factory.task(
+        "dev-status",
+        "Show every worktree: its servers, what they cost, since when idle, who is served.",
+        _status,
+        {"watch": Flag(default=False, help="again every two seconds, until ^C")},
+    ),
+    "logs": factory.task(
+        "dev-logs",
+        "Print the last lines of all servers of this worktree in one stream.",
+        _logs,
+        {
+            "lines": Flag(LINES, f"how many of each server's last lines (default {LINES})"),
+            "follow": Flag(default=False, help="go on printing what is written, until ^C"),
+            "all": Flag(default=False, help="of every worktree's servers"),
+            "raw": Flag(default=False, help="each line's bytes as they are in the log"),
+        },
+    ),
+    "env": factory.task(
+        "dev-env",
+        "Print this worktree's ports and URLs as environment variables.",
+        _env,
+        {"format": Flag("shell", "shell, dotenv or json (default shell)")},
+    ),
+    "exec": factory.task(
+        "dev-exec",
+        "Run the command after `--` with this worktree's ports and URLs in its environment.",
+        _exec,
+    ),
+    "prune": factory.task(
+        "dev-prune",
+        "End servers, and remove files, of worktrees that are gone.",
+        _prune,
+        {
+            "dry_run": Flag(default=False, help="only list what would be ended and removed"),
+            "idle": Flag("", "2h: stop worktrees' servers that nobody has used for so long"),
+        },
+    ),
+}
+GROUP = Group("dev", TASKS)

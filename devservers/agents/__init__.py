@@ -1,0 +1,1 @@
+"""What coding agents read of a repository's servers: made from its configuration, kept current."""
