@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from support import World, claimed_ports, make_repository
+from support import claimed_ports, make_repository
 from torture.episode import ROUNDS, Episode
-from torture.scoped import ScopedWorld
+from torture.servers import INNGEST, LOOP, MAIL, WEB, WORKER, WORKTREE, Kind, TortureWorld
 
 STORY = 60  # lines of it that a failure shows
 LOG = 4000  # characters of the server's log
-SCOPED = 0.3  # of all episodes: each worktree has a server of its own
+SCOPED = 0.3  # of all episodes: each worktree has an Inngest server of its own
+DECLARED = 0.3  # of all episodes: the configuration declares servers
 SLOTS = 4  # for the three worktrees, and those that are added
 
 
@@ -45,16 +46,10 @@ def main(minutes: float, seed: int) -> int:
 def run(seed: int, most: int = ROUNDS) -> int:
     """Run one episode and return the number of its rounds; tell its story if it fails."""
     with contextlib.ExitStack() as held:
-        scoped = random.Random(f"scope {seed}").random() < SCOPED  # noqa: S311 - to be repeated
-        blocks = [held.enter_context(claimed_ports()) for _ in range(SLOTS if scoped else 1)]
+        blocks = [held.enter_context(claimed_ports()) for _ in range(1 + SLOTS)]
         folder = tempfile.TemporaryDirectory(prefix="torture-")
         home = Path(folder.name).resolve()
-        repository = make_repository(home / "seed")
-        world: World
-        if scoped:
-            world = ScopedWorld(home, blocks, repository)
-        else:
-            world = World(home, blocks[0], repository)
+        world = TortureWorld(home, blocks, make_repository(home / "seed"), kinds_of(seed))
         episode = None
         try:
             episode = Episode(world, seed)
@@ -69,6 +64,14 @@ def run(seed: int, most: int = ROUNDS) -> int:
             with undisturbed():
                 world.processes.end()
                 folder.cleanup()
+
+
+def kinds_of(seed: int) -> tuple[Kind, ...]:
+    """Return which servers there are in an episode."""
+    rng = random.Random(f"scope {seed}")  # noqa: S311 - to be repeated, not to be secret
+    inngest = INNGEST._replace(scope=WORKTREE) if rng.random() < SCOPED else INNGEST
+    declared = rng.random() < DECLARED
+    return (inngest, *((WEB, rng.choice((WORKER, LOOP)), MAIL) if declared else ()))
 
 
 @contextlib.contextmanager

@@ -6,20 +6,26 @@ import random
 import subprocess
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
-from support import Ran, World, accepts, describe, git, is_alive, until
+from support import Ran, describe, git, is_alive, until
 from torture import outside
 from torture.outside import CALL, Witness
-from torture.scoped import Own, ScopedWorld
+from torture.program import LEFT
+from torture.servers import WORKTREE, Server, TortureWorld
 
-ENDS = frozenset({"stop", "restart"})  # a server, by being asked to
+STARTS = frozenset({"ensure", "restart", "up"})
+ENDS = frozenset({"stop", "restart", "down", "down --all"})  # a server, by being asked to
 CALLS = ("ensure", "ensure", "ensure", "ensure", "status", "status", "stop", "restart")
+ALL = ("up", "up", "down", "down --all", "prune", "status")  # of dev, where servers are declared
 SHAPES = ("", "hidden", "setsid", "unmarked")  # the last only where no launcher is killed
 MANNERS = ("", "slow=0.8", "late=0.4", "noise", "moves-once")
+DECLARED = ("", "unmarked", "slow=0.8")  # manners; the second only where nothing is killed
+BAD_DECLARED = ("", "slow=0.8", "deaf", "exit=1", "hang")
 BAD_MANNERS = ("slow=0.8", "deaf", "fork-on-term", "exit=1", "hang", "mute")
 ROUNDS = 4  # at most
 BOUND = 90.0  # seconds for a round, in which everything takes its own time-out
@@ -43,7 +49,9 @@ class Step(NamedTuple):
 class Call(NamedTuple):
     """A running command."""
 
-    task: str
+    verb: str
+    servers: tuple[Server, ...]
+    """Whom it is about; none: it answers for no single one."""
     folder: Path
     child: "subprocess.Popen[bytes]"
     killed_at: float
@@ -61,7 +69,7 @@ class Episode:
     one servers are killed or frozen, strangers take the port and files get lost.
     """
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: TortureWorld, seed: int) -> None:
         self.world = world
         self.rng = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self.rough = self.rng.random() < 0.7
@@ -71,13 +79,13 @@ class Episode:
         self.number = 0
         self.ended = self.crashed = False  # something ends servers in this round; kills in any
         self.folders = [world.main, world.a, world.b]
-        self.servers = {folder: self.server_of(folder) for folder in self.folders}
-        self.gone: list[World] = []  # of worktrees that were removed; only where each has its own
-        self.whose: dict[int, str] = {}  # the pid file that each process of a server was marked by
-        self.asked: set[Path] = set()  # whose server somebody was asked to end in this round
-        self.witnesses = [Witness(self.servers[world.main], 0)]
+        self.gone: list[Server] = []  # those of worktrees that were removed
+        self.whose: dict[int, str] = {}  # the mark of each process of a server
+        self.asked: set[Server] = set()  # whom somebody was asked to end in this round
+        first = self.of(world.main)[0]
+        self.witnesses = [Witness(first, 0)]
         if self.rng.random() < 0.3 and outside.can_make_containers():
-            self.witnesses.append(Witness(self.servers[world.main], 1, manner="neighbour"))
+            self.witnesses.append(Witness(self.some(self.rng.random()), 1, manner="neighbour"))
         self.by_hand: list[psutil.Process] = []
 
     def run(self, most: int) -> int:
@@ -88,32 +96,35 @@ class Episode:
         self.converge()
         return rounds
 
-    def server_of(self, folder: Path) -> World:
-        """Return what is asked for the server that a worktree uses."""
-        own = isinstance(self.world, ScopedWorld)
-        return Own(self.world, folder) if own else self.world  # type: ignore[return-value]
+    def of(self, folder: Path) -> list[Server]:
+        """Return the servers that a worktree uses, in the order of the world's kinds."""
+        return [self.world.server(kind, folder) for kind in self.world.kinds]
+
+    def servers(self) -> list[Server]:
+        """Return every server of the worktrees that are there."""
+        return list(dict.fromkeys(one for folder in self.folders for one in self.of(folder)))
+
+    def each(self) -> list[Server]:
+        """Return every server that there may be, those of removed worktrees included."""
+        return [*self.servers(), *self.gone]
+
+    def some(self, where: float) -> Server:
+        """Return one of the servers."""
+        return pick(self.servers(), where * 7 % 1)
 
     @property
-    def scoped(self) -> bool:
-        """Whether each worktree has a server of its own."""
-        return isinstance(self.world, ScopedWorld)
-
-    def each(self) -> list[World]:
-        """Return every server that there may be, those of removed worktrees included."""
-        return list({id(one): one for one in (*self.servers.values(), *self.gone)}.values())
-
-    def some(self, where: float) -> World:
-        """Return one of the servers."""
-        return pick(list(self.servers.values()), where * 7 % 1)
+    def declares(self) -> bool:
+        """Whether the configuration declares servers."""
+        return len(self.world.kinds) > 1
 
     # A round
 
     def plan(self) -> list[Step]:
         """Draw what is to happen."""
         rng = self.rng
-        deeds = [rng.choice(CALLS) for _ in range(rng.randint(2, 6))]
+        deeds = [self.draw_call() for _ in range(rng.randint(2, 6) + 2 * self.declares)]
         deeds += [rng.choice(("add worktree", "remove worktree"))] if rng.random() < 0.3 else []
-        deeds += ["prune"] if self.scoped and rng.random() < 0.3 else []
+        deeds += ["dev.prune"] if self.world.is_scoped and rng.random() < 0.3 else []
         deeds += [rng.choice(list(DEEDS)) for _ in range(rng.randint(1, 3))] if self.rough else []
         return sorted(
             Step(
@@ -125,18 +136,28 @@ class Episode:
             for deed in deeds
         )
 
+    def draw_call(self) -> str:
+        """Draw a task: of one of the servers, or of all at once."""
+        if self.declares and self.rng.random() < 0.3:
+            return f"dev.{self.rng.choice(ALL)}"
+        return f"{self.rng.choice(self.world.kinds).name}.{self.rng.choice(CALLS)}"
+
     def round(self) -> None:
         """Let it happen, and check what can be checked without an end to it."""
         shape = self.rng.choice(SHAPES[:-1] if self.rough else SHAPES)
         manner = self.rng.choice((*MANNERS, *BAD_MANNERS) if self.rough else MANNERS)
         once = f"={self.world.folder / 'moved'}" if manner == "moves-once" else ""
         opens = f"opens={self.world.folder}"
-        self.world.behave(*filter(None, (shape, opens, manner + once)))
+        its = self.rng.choice(BAD_DECLARED if self.rough else DECLARED)
+        self.world.be(words(shape, opens, manner + once), words(its))
         steps = self.plan()
         kind = "rough" if self.rough else "gentle"
-        self.tell(f"round, {kind}{self.scoped * ', scoped'}, launcher {shape!r} {manner!r}")
-        self.ended = self.rough or any(step.do in ENDS for step in steps)
-        self.crashed |= self.rough or any(step.killed and step.do in CALLS for step in steps)
+        names = [one.name for one in self.world.kinds]
+        self.tell(f"round, {kind}, {self.world.is_scoped * 'scoped '}{names}, {shape!r} {manner!r}")
+        self.tell(f"what is declared is {its!r}")
+        verbs = {step.do: step.do.partition(".")[2] for step in steps}
+        self.ended = self.rough or any(verb in ENDS for verb in verbs.values())
+        self.crashed |= self.rough or any(step.killed and verbs[step.do] for step in steps)
         before, self.asked = {} if self.rough else self.up(), set()
         begun = time.monotonic()
         while steps or self.calls:
@@ -144,62 +165,75 @@ class Episode:
                 self.do(steps.pop(0))
             self.reap()
             seen = outside.carriers()
-            self.whose |= {process.pid: file for process, (file, _) in seen.items()}
+            self.whose |= {process.pid: mark for process, (mark, _) in seen.items()}
             for server in self.each():
                 outside.check_one_server(server, seen)
             assert time.monotonic() < begun + BOUND, ("did not end", self.calls)
             time.sleep(0.02)
-        for server in self.servers.values():
+        for server in self.servers():
             outside.check_files_are_whole(server)
             if not self.crashed:
                 outside.check_record(server, must_be_there=False)
         now = self.up()
-        lost = {folder for folder in before if before[folder] != now.get(folder)}
-        lost &= self.servers.keys() - self.asked
+        lost = {server for server in before if before[server] != now.get(server)}
+        lost &= {*self.servers()} - self.asked
         assert not lost, ("ended by nobody who was asked to", lost, before, now)
         for witness in self.witnesses:
             witness.check()
         outside.check_opened(self.world)
 
-    def up(self) -> dict[Path, list[int]]:
-        """Return who listens for each worktree."""
-        found = {folder: outside.listeners(server) for folder, server in self.servers.items()}
-        return {folder: [one.pid for one in there] for folder, there in found.items() if there}
+    def up(self) -> dict[Server, list[int]]:
+        """Return which servers are up, and by which processes."""
+        found = {server: outside.up(server) for server in self.servers()}
+        return {server: pids for server, pids in found.items() if pids}
 
     def do(self, step: Step) -> None:
         """Begin with a step."""
-        if step.do in CALLS or step.do == "prune":
+        if "." in step.do:
             self.call(step.do, pick(self.folders, step.pick), step.killed)
         elif step.do == "add worktree":
             folder = self.world.folder / f"w{len(self.story)}"
             self.folders.append(self.world.add_worktree(folder))
-            self.servers[folder] = self.server_of(folder)
             self.tell(f"{step.do} {folder.name}")
         elif step.do == "remove worktree":
             busy = {self.world.main, *(call.folder for call in self.calls)}
             if free := [folder for folder in self.folders if folder not in busy]:
                 folder = pick(free, step.pick)
                 self.folders.remove(folder)
-                server = self.servers.pop(folder)
-                self.gone += [server] if self.scoped else []
+                self.gone += [one for one in self.of(folder) if one.kind.scope == WORKTREE]
                 git("worktree", "remove", "--force", folder, cwd=self.world.main)
                 self.tell(f"{step.do} {folder.name}")
         else:
             self.tell(f"{step.do}: {DEEDS[step.do](self, step.pick)}")
 
-    def call(self, task: str, folder: Path, killed: float | None = None, timeout: int = 0) -> None:
+    def call(
+        self,
+        task: str,
+        folder: Path,
+        killed: float | None = None,
+        timeout: int = 0,
+        flags: Sequence[str] = (),
+    ) -> None:
         """Start a command."""
         self.number += 1
+        name, verb = task.split(".")
+        verb, *more = verb.split()
+        about = [server for server in self.of(folder) if name in (server.kind.name, "dev")]
         timeout = timeout or (5 if self.rough else 30)
-        words = [f"--timeout={timeout}"] if task in {"ensure", "restart"} else []
+        flags = [*more, *flags, *([f"--timeout={timeout}"] if verb in STARTS else [])]
+        if verb == "up":  # Next.js is left out
+            flags += ["--only=" + ",".join(server.kind.name for server in about)]
+        if verb == "down" and not more:
+            about = [server for server in about if server.kind.scope == WORKTREE]
+        if verb in ENDS:
+            self.asked |= {*about}
         env = {CALL: str(self.number)}
-        if task in ENDS:
-            self.asked |= {folder} if self.scoped else {*self.servers}
-        name = "dev.prune" if task == "prune" else f"inngest.{task}"
-        child = self.world.start(name, "--json", *words, cwd=folder, env=env)
+        child = self.world.start(f"{name}.{verb}", "--json", *flags, cwd=folder, env=env)
         killed_at = time.monotonic() + (killed or 2 * BOUND)
-        patience = timeout if words else WAIT  # the others wait for whoever holds the lock
-        self.calls.append(Call(task, folder, child, killed_at, time.monotonic(), patience))
+        # The others wait for whoever holds the lock; of servers, what needs another one comes then.
+        patience = (1 + (verb == "up")) * timeout if verb in STARTS else WAIT
+        whom = () if task in ("dev.status", "dev.prune") else tuple(about)
+        self.calls.append(Call(verb, whom, folder, child, killed_at, time.monotonic(), patience))
         fate = f", to be killed after {killed:.2f} s" if killed else ""
         self.tell(f"{task} in {folder.name}: pid {child.pid}, call {self.number}{fate}")
 
@@ -219,44 +253,62 @@ class Episode:
         """Fail unless a command said what it may say."""
         done = self.world.result(call.child)
         self.tell(
-            f"{call.task}, pid {call.child.pid}: {done.code} {(done.out + done.err)[:MOST_KEPT]}"
+            f"{call.verb}, pid {call.child.pid}: {done.code} {(done.out + done.err)[:MOST_KEPT]}"
         )
         if done.code == -9 and call.killed_at < time.monotonic():
             return done
-        allowed = {"status": {0, 3, 4}, "stop": {0}}.get(call.task, {0})
-        if self.rough and call.task in {"ensure", "restart"}:
-            allowed = {0, 13, 14, 15} | ({12} if self.strangers or self.by_hand else set())
-        if self.scoped and call.task in {"ensure", "restart"}:  # what is left over, no slot
-            allowed = allowed | ({12} if self.gone else set()) | self.no_slot()
-        assert done.code in allowed, (f"{call.task} may give {allowed}", done)
+        allowed = self.allowed(call)
+        assert done.code in allowed, (f"{call.verb} may give {allowed}", done)
         assert "Traceback" not in done.err, done
-        if done.json.get("action") == "error":
-            assert done.code > 4, done
-            assert done.error["message"], done
-        elif call.task in {"ensure", "restart"}:
-            self.check_named(done.json, self.servers[call.folder])
-        for pid in done.json.get("pidsKilled", ()) if self.scoped else ():
-            file = str(self.servers[call.folder].pid_file)
-            assert self.whose.get(pid, file) == file, ("ended another worktree's", pid, done)
+        for server in call.servers:
+            self.check_said(call.verb, server, said_of(done.json, server, len(call.servers)), done)
         return done
 
-    def no_slot(self) -> set[int]:
-        """Return what says that there are more worktrees than slots, where that is so."""
-        assert isinstance(self.world, ScopedWorld)
-        return {18} if len(self.folders) + len(self.gone) > len(self.world.pool) else set()
+    def allowed(self, call: Call) -> set[int]:
+        """Return the exit statuses that a command may give."""
+        if call.verb not in STARTS:
+            return {0, 3, 4} if call.verb == "status" and call.servers else {0}
+        found = {0}
+        kinds = {server.kind for server in call.servers}
+        if self.rough:
+            found |= {13, 14, 15} | ({21} if call.verb == "up" else set())
+            taken = self.by_hand and any(not kind.is_declared for kind in kinds)
+            taken = taken or (self.strangers and any(kind.offset is not None for kind in kinds))
+            found |= {12} if taken else set()
+        if any(kind.scope == WORKTREE for kind in kinds):  # what is left over, no slot
+            found |= {12, 21} if self.gone else set()
+            found |= {18} if self.lacks_slots() else set()
+        return found
 
-    def check_named(self, answer: dict[str, object], server: World) -> None:
+    def lacks_slots(self) -> bool:
+        """Return whether there are more worktrees than slots."""
+        return len(self.folders) + len({one.root for one in self.gone}) > len(self.world.pool)
+
+    def check_said(self, verb: str, server: Server, said: dict[str, Any] | None, done: Ran) -> None:
+        """Fail unless that is a right answer of one server; None: it had no turn."""
+        if said is None:
+            assert done.code > 4, ("nothing said of", server, done)
+        elif said.get("action") == "error":
+            assert done.code > 4, done
+            assert said["error"]["message"], done
+        elif verb in STARTS:
+            self.check_named(said, server)
+        for pid in (said or {}).get("pidsKilled", ()):
+            assert self.whose.get(pid, server.mark) == server.mark, ("ended another's", pid, done)
+
+    def check_named(self, answer: dict[str, Any], server: Server) -> None:
         """Fail unless the server that was named is the one meant, as far as can be known."""
-        holders = outside.listeners(server)
+        named = {answer["pid"], answer["listenerPid"]} - {None}
         if self.ended:  # it may be gone by now
             known = {process.pid for process in outside.ours(self.world, self.witnesses)}
-            unknown = {answer["pid"], answer["listenerPid"]} - known
+            unknown = named - known
             with contextlib.suppress(AssertionError):  # one that ends has no environment
                 until(lambda: not any(map(is_running, unknown)), 5)
             assert not any(map(is_running, unknown)), ("named a stranger", answer)
             return
-        assert [holder.pid for holder in holders] == [answer["listenerPid"]], (answer, holders)
-        assert outside.belongs(holders[0], int(str(answer["pid"]))), (answer, holders)
+        assert outside.up(server) == [answer["listenerPid"] or answer["pid"]], (server, answer)
+        for pid in named:
+            assert outside.belongs(psutil.Process(pid), answer["pid"]), (server, answer)
 
     # Trouble
 
@@ -302,7 +354,8 @@ class Episode:
 
     def start_by_hand(self, where: float) -> str:
         """Start a server of the same kind without the package; it may be adopted, and stopped."""
-        port = self.some(where).port or self.world.port
+        inngest = [server for server in self.servers() if not server.kind.is_declared]
+        port = pick(inngest, where * 7 % 1).port or self.world.port
         words = [*self.world.fake(), "dev", "--port", str(port)]
         child = self.world.processes.popen(
             words, env=self.world.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -365,18 +418,15 @@ class Episode:
         for process in self.by_hand:
             with contextlib.suppress(psutil.NoSuchProcess):  # frozen, it can't say what it is
                 process.resume()
-        self.world.behave()
-        if self.scoped:
-            self.now("prune", self.world.main)
+        self.world.be()
+        if self.gone:
+            self.now("dev.prune", self.world.main)
             self.gone.clear()
-        up = [folder for folder in self.folders[: None if self.scoped else 1] if self.comes(folder)]
-        for number, folder in enumerate(up):
-            server = self.servers[folder]
-            stopped = self.now("stop", folder).json
-            assert stopped["portFree"], stopped
-            outside.check_nothing_left(server)
+        up = [server for server in self.servers() if self.comes(server)]
+        for number, server in enumerate(up):
+            self.goes(server)
             for other in up[number + 1 :]:
-                outside.check_record(self.servers[other], must_be_there=True)
+                outside.check_record(other, must_be_there=True)
         outside.check_opened(self.world)
         for witness in self.witnesses:
             witness.check()
@@ -384,28 +434,42 @@ class Episode:
             until(lambda: not outside.ours(self.world, self.witnesses), 2)
         left = [*map(describe, outside.ours(self.world, self.witnesses))]
         assert not left, ("left after stop", left)
-        assert not any(accepts(server.port) for server in self.each())
+        for server in self.servers():
+            outside.check_free(server)
         self.witnesses[0].leave()
 
-    def comes(self, folder: Path) -> bool:
-        """Fail unless `ensure` gives a worktree its server; return False where it has no slot."""
-        done = self.now("ensure", folder, timeout=5 if self.rough else 30)
+    def comes(self, server: Server) -> bool:
+        """Fail unless `ensure` gives a server; return False where its worktree has no slot."""
+        name, folder = server.kind.name, server.root or self.world.main
+        done = self.now(f"{name}.ensure", folder, timeout=5 if self.rough else 30)
         if done.code == 14:
-            done = self.now("restart", folder, timeout=30)
-        if done.code == 18 and self.scoped:
+            done = self.now(f"{name}.restart", folder, timeout=30)
+        if done.code == 18 and server.kind.scope == WORKTREE:
             return False
         assert done.code == 0, done
-        server = self.servers[folder]
-        holders = outside.listeners(server)
-        assert [holder.pid for holder in holders] == [done.json["listenerPid"]], (done, holders)
+        assert outside.up(server) == [done.json["listenerPid"] or done.json["pid"]], (done, server)
         outside.check_one_server(server)
         outside.check_record(server, must_be_there=True)
         return True
 
-    def now(self, task: str, folder: Path, timeout: int = 0) -> Ran:
+    def goes(self, server: Server) -> None:
+        """Fail unless `stop` ends a server, and leaves nothing of it.
+
+        What left its session and lost its parent to a SIGKILL could be an editor: it is named and
+        left alone, and ended where that is asked for.
+        """
+        name, folder = server.kind.name, server.root or self.world.main
+        stopped = self.now(f"{name}.stop", folder).json
+        assert stopped["portFree"] is (None if server.kind.offset is None else True), stopped
+        if LEFT in outside.marked(server).values() and self.crashed:
+            assert stopped["left"], stopped
+            self.now(f"{name}.stop", folder, flags=["--force"])
+        outside.check_nothing_left(server)
+
+    def now(self, task: str, folder: Path, timeout: int = 0, flags: Sequence[str] = ()) -> Ran:
         """Run a command to its end."""
         self.ended = True
-        self.call(task, folder, timeout=timeout)
+        self.call(task, folder, timeout=timeout, flags=flags)
         call = self.calls.pop()
         call.child.wait(BOUND)
         return self.check_answer(call)
@@ -431,6 +495,19 @@ DEEDS = {
 def pick(things, where: float):  # noqa: ANN001, ANN201
     """Return the thing at that fraction of a sequence."""
     return things[int(where * len(things))]
+
+
+def words(*given: str) -> tuple[str, ...]:
+    """Return those that are not empty."""
+    return tuple(filter(None, given))
+
+
+def said_of(answer: dict[str, Any], server: Server, count: int) -> dict[str, Any] | None:
+    """Return what an answer says of one of so many servers; None where it says nothing of it."""
+    name = server.kind.name
+    if count == 1:
+        return answer
+    return answer.get(name) or answer.get("servers", {}).get(name)
 
 
 def is_running(pid: object) -> bool:

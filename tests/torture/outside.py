@@ -13,7 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from support import TEST_MARK, World, accepts, describe, is_alive
+from support import TEST_MARK, accepts, describe, is_alive
+from torture.program import LEFT
+from torture.servers import Server, TortureWorld
 
 CALL = "TORTURE_CALL"  # inherited by a server: the number of the call that started it
 WITNESS = "TORTURE_WITNESS"  # in the environment of whatever must never be signalled
@@ -23,21 +25,21 @@ NAMESPACES = ("unshare", "--pid", "--fork", "--mount", "--net", "--mount-proc")
 class Witness:
     """A process that must not be signalled, and notes it if it is. With an address, a listener.
 
-    A neighbour runs in a container, under the same user and with the mark of this world's server.
+    A neighbour runs in a container, under the same user and with the mark of that server.
     """
 
-    def __init__(self, world: World, number: int, address: str = "", manner: str = "") -> None:
+    def __init__(self, server: Server, number: int, address: str = "", manner: str = "") -> None:
+        world = server.world
         self.name = f"{address or 'bystander'} {manner}".strip()
         self.notes = world.folder / f"signals-{number}"
         self.listens = bool(address)
-        words = [str(self.notes), address, str(world.port), manner]
+        words = [str(self.notes), address, str(server.port or 0), manner]
         words = [sys.executable, "-I", "-S", "-c", _WITNESS, *words]
         more = {WITNESS: str(number)}
         if manner == "neighbour":
             enter = 'mount -t tmpfs none "$1"; shift; DEVSERVERS_SESSION=$$ exec "$@"'
-            words = [*NAMESPACES, "sh", "-c", enter, "sh", str(world.pid_file.parent), *words]
-            mark = f"inngest:{world.pid_file}"
-            more |= {"DEVSERVERS_SERVER": mark, "PATH": os.environ["PATH"]}
+            words = [*NAMESPACES, "sh", "-c", enter, "sh", str(server.pid_file.parent), *words]
+            more |= {"DEVSERVERS_SERVER": server.mark, "PATH": os.environ["PATH"]}
         self.child = world.processes.popen(words, env=world.env(more), stdout=subprocess.PIPE)
         assert self.child.stdout
         self.is_there = self.child.stdout.readline() == b"there\n"
@@ -60,36 +62,52 @@ Seen = dict[psutil.Process, tuple[str, str]]
 
 
 def carriers() -> Seen:
-    """Return all live processes of servers: the pid file in the mark, which call started each."""
+    """Return all live processes of servers: the mark, and which call started each.
+
+    Of what has left the session of its server, LEFT: it may outlive that.
+    """
     found = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             env = process.environ()
-            mark = env.get("DEVSERVERS_SERVER", "")
-            if mark.startswith("inngest:") and WITNESS not in env:
-                found[process] = (mark.removeprefix("inngest:"), env.get(CALL, "?"))
+            if WITNESS not in env and (mark := env.get("DEVSERVERS_SERVER")):
+                found[process] = (mark, LEFT if LEFT in env else env.get(CALL, "?"))
     return {process: marks for process, marks in found.items() if is_alive(process)}
 
 
-def marked(world: World, seen: Seen | None = None) -> dict[psutil.Process, str]:
-    """Return all live processes of the world's servers, and which call started each."""
+def marked(server: Server, seen: Seen | None = None) -> dict[psutil.Process, str]:
+    """Return all live processes of the server, and which call started each."""
     found = carriers() if seen is None else seen
-    own = str(world.pid_file)
-    return {process: call for process, (file, call) in found.items() if file == own}
+    return {process: call for process, (mark, call) in found.items() if mark == server.mark}
 
 
-def listeners(world: World) -> list[psutil.Process]:
-    """Return who listens on the world's port, whatever the address."""
+def listeners(server: Server) -> list[psutil.Process]:
+    """Return who listens on the server's port, whatever the address."""
     found = set()
-    for connection in psutil.net_connections("tcp"):
+    port = server.port
+    for connection in psutil.net_connections("tcp") if port else ():
         is_listening = connection.status == psutil.CONN_LISTEN and connection.pid
-        if is_listening and connection.laddr.port == world.port:
+        if is_listening and connection.laddr.port == port:
             with contextlib.suppress(psutil.NoSuchProcess):
                 found.add(psutil.Process(connection.pid))
     return sorted(found, key=lambda process: process.pid)
 
 
-def ours(world: World, witnesses: list[Witness]) -> list[psutil.Process]:
+def recorded(server: Server) -> list[psutil.Process]:
+    """Return the live process that the record names, if it has one."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
+        process = psutil.Process(json.loads(server.record_file.read_text())["pid"])
+        return [process] if is_alive(process) else []
+    return []
+
+
+def up(server: Server) -> list[int]:
+    """Return who listens on its port; of one without a port, whom its record names."""
+    found = recorded(server) if server.kind.offset is None else listeners(server)
+    return [process.pid for process in found]
+
+
+def ours(world: TortureWorld, witnesses: list[Witness]) -> list[psutil.Process]:
     """Return what the callers of this world started, marked or not."""
     known = {witness.child.pid for witness in witnesses}
     found = world.processes.carrying(TEST_MARK, world.processes.mark)
@@ -110,7 +128,7 @@ def can_make_containers() -> bool:
     return subprocess.run([*NAMESPACES, "true"], check=False, capture_output=True).returncode == 0
 
 
-def check_opened(world: World) -> None:
+def check_opened(world: TortureWorld) -> None:
     """Fail if what a server opened has been signalled or killed."""
     for file in world.folder.glob("opened-*"):
         pid = int(file.name.partition("-")[2])
@@ -119,12 +137,17 @@ def check_opened(world: World) -> None:
         assert is_alive(psutil.Process(pid)), f"pid {pid}, opened by a server, was killed"
 
 
-def check_nothing_left(world: World) -> None:
-    """Fail unless no process, no file and no listener of the world's server is left."""
-    assert [*map(describe, marked(world))] == []
-    assert [file.name for file in world.state_files()] == []
-    assert not accepts(world.port)
-    assert not accepts(world.port, "::1")
+def check_nothing_left(server: Server) -> None:
+    """Fail unless no process, no file and no listener of the server is left."""
+    assert [*map(describe, marked(server))] == []
+    assert [file.name for file in server.state_files()] == []
+    check_free(server)
+
+
+def check_free(server: Server) -> None:
+    """Fail if something takes connections on the server's port."""
+    port = server.port
+    assert not port or not (accepts(port) or accepts(port, "::1")), (server, port)
 
 
 def belongs(process: psutil.Process, root: int) -> bool:
@@ -135,38 +158,43 @@ def belongs(process: psutil.Process, root: int) -> bool:
     return False
 
 
-def check_one_server(world: World, seen: Seen | None = None) -> None:
+def check_one_server(server: Server, seen: Seen | None = None) -> None:
     """Fail if two servers are there at once, each started by another call."""
-    found = marked(world, seen)
-    if len(set(found.values())) > 1:
+    found = marked(server, seen)
+    if len({*found.values()} - {LEFT}) > 1:
         found = {process: call for process, call in found.items() if is_alive(process)}
-    calls = set(found.values())
-    assert len(calls) < 2, ("two servers at once", [*map(describe, found)], calls)
+    calls = {*found.values()} - {LEFT}
+    assert len(calls) < 2, ("two servers at once", server, [*map(describe, found)], calls)
 
 
-def check_record(world: World, *, must_be_there: bool) -> None:
+def check_record(server: Server, *, must_be_there: bool) -> None:
     """Fail unless pid file and record name the live process that the listener belongs to."""
-    here = world.state_files()
+    here = server.state_files()
     if not here and not must_be_there:
-        assert not marked(world), "a server without a record"
+        assert not marked(server), ("a server without a record", server)
         return
-    assert {file.name for file in here} == {"inngest.pid", "inngest.pid.json"}, here
-    record = json.loads(world.record_file.read_text())
-    assert re.fullmatch(r"[0-9]+\n", world.pid_file.read_text()), "not a pid"
-    assert int(world.pid_file.read_text()) == record["pid"]
+    assert {file.name for file in here} == _names(server), here
+    record = json.loads(server.record_file.read_text())
+    assert re.fullmatch(r"[0-9]+\n", server.pid_file.read_text()), "not a pid"
+    assert int(server.pid_file.read_text()) == record["pid"]
     process = psutil.Process(record["pid"])
     assert is_alive(process), record
     assert record["started"].endswith(_started(process)), record
-    holders = listeners(world)
+    assert record["port"] == server.port, (record, server)
+    holders = listeners(server) if server.port else [*marked(server)]
     assert any(belongs(holder, record["pid"]) for holder in holders), (record, holders)
 
 
-def check_files_are_whole(world: World) -> None:
+def check_files_are_whole(server: Server) -> None:
     """Fail if a file is half written, or is one that should not be there."""
-    names = {file.name for file in world.state_files() if not file.name.endswith(".new")}
-    assert names <= {"inngest.pid", "inngest.pid.json"}, names
+    names = {file.name for file in server.state_files() if not file.name.endswith(".new")}
+    assert names <= _names(server), names
     with contextlib.suppress(FileNotFoundError):
-        assert isinstance(json.loads(world.record_file.read_text()), dict)
+        assert isinstance(json.loads(server.record_file.read_text()), dict)
+
+
+def _names(server: Server) -> set[str]:
+    return {server.pid_file.name, server.record_file.name}
 
 
 def _started(process: psutil.Process) -> str:
