@@ -250,6 +250,19 @@ def test_a_holder_is_described_as_in_the_reference(tmp_path: Path) -> None:
     assert found["since"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
 
 
+def test_the_emptiness_behind_a_title_is_no_part_of_a_command() -> None:
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    argv = [sys.executable, "-I", "-S", "-c", code, "", "kept"]
+    left = ["", "", ""]  # as where `next-server` has overwritten a longer command
+    words = [*argv, *left]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        found = sockets.holder(child.pid)
+        child.kill()
+    assert found["cmdline"] == argv
+
+
 @pytest.mark.parametrize("pid", [None, 1 << 22], ids=["hidden", "gone"])
 def test_of_a_holder_that_can_not_be_asked_nothing_is_known(pid: int | None) -> None:
     keys = ("name", "cmdline", "user", "cwd", "since")

@@ -94,11 +94,18 @@ def holder(pid: int | None) -> dict[str, object]:
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         ask("name", process.name)
-        ask("cmdline", process.cmdline)
+        ask("cmdline", lambda: _without_end(process.cmdline()))
         ask("user", process.username)
         ask("cwd", process.cwd)
         ask("since", lambda: clock.utc(process.create_time()))
     return found
+
+
+def _without_end(words: list[str]) -> list[str]:
+    """Return `words` without the empty ones that a title leaves where longer words stood."""
+    while words and not words[-1]:
+        words.pop()
+    return words
 
 
 def holders(port: int) -> tuple[dict[str, object], ...]:
