@@ -272,9 +272,8 @@ class Episode:
         kinds = {server.kind for server in call.servers}
         if self.rough:
             found |= {13, 14, 15} | ({21} if call.verb == "up" else set())
-            taken = self.by_hand and any(not kind.is_declared for kind in kinds)
-            taken = taken or (self.strangers and any(kind.offset is not None for kind in kinds))
-            found |= {12} if taken else set()
+            others = self.strangers or self.by_hand  # the latter go to other ports, too
+            found |= {12} if others and any(kind.offset is not None for kind in kinds) else set()
         if any(kind.scope == WORKTREE for kind in kinds):  # what is left over, no slot
             found |= {12, 21} if self.gone else set()
             found |= {18} if self.lacks_slots() else set()
@@ -411,7 +410,8 @@ class Episode:
         """
         self.tell("order again")
         self.stranger_leaves()
-        at_home = {one for server in self.each() for one in outside.listeners(server)}
+        inngest = [server for server in self.each() if not server.kind.is_declared]
+        at_home = {one for server in inngest for one in outside.listeners(server)}
         for process in {*self.by_hand} - at_home:
             with contextlib.suppress(psutil.NoSuchProcess):  # it went to another port
                 process.kill()
