@@ -6,7 +6,7 @@ import random
 import subprocess
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,9 +108,10 @@ class Episode:
         """Return every server that there may be, those of removed worktrees included."""
         return [*self.servers(), *self.gone]
 
-    def some(self, where: float) -> Server:
-        """Return one of the servers."""
-        return pick(self.servers(), where * 7 % 1)
+    def some(self, where: float, fits: Callable[[Server], object] = bool) -> Server:
+        """Return one of the servers, if possible one that fits."""
+        found = self.servers()
+        return pick([*filter(fits, found)] or found, where * 7 % 1)
 
     @property
     def declares(self) -> bool:
@@ -340,7 +341,8 @@ class Episode:
         """Let another listener have the port, where it is free."""
         address = pick(list(outside.addresses()), where)
         manner = {0: "mute", 1: "drip", 2: "drip"}.get(int(where * 10 % 1 * 10), "")
-        witness = Witness(self.some(where), len(self.witnesses), address, manner)
+        server = self.some(where, lambda one: one.port)
+        witness = Witness(server, len(self.witnesses), address, manner)
         self.witnesses.append(witness)
         return f"{witness.name}, pid {witness.child.pid}, {witness.is_there or 'taken'}"
 
@@ -353,8 +355,7 @@ class Episode:
 
     def start_by_hand(self, where: float) -> str:
         """Start a server of the same kind without the package; it may be adopted, and stopped."""
-        inngest = [server for server in self.servers() if not server.kind.is_declared]
-        port = pick(inngest, where * 7 % 1).port or self.world.port
+        port = self.some(where, lambda one: not one.kind.is_declared).port or self.world.port
         words = [*self.world.fake(), "dev", "--port", str(port)]
         child = self.world.processes.popen(
             words, env=self.world.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -364,7 +365,7 @@ class Episode:
 
     def lose_file(self, where: float) -> str:
         """Remove the pid file, the record, or both."""
-        server = self.some(where)
+        server = self.some(where, outside.recorded)
         files = (server.pid_file, server.record_file)
         lost = pick([files[:1], files[1:], files], where)
         for file in lost:
@@ -383,7 +384,7 @@ class Episode:
     def forge_file(self, where: float) -> str:
         """Let pid file and record name a bystander, as if a pid had been used again."""
         pid = self.witnesses[0].child.pid
-        server = self.some(where)
+        server = self.some(where, outside.recorded)
         server.pid_file.write_text(f"{pid}\n")
         with contextlib.suppress(FileNotFoundError, ValueError):
             record = json.loads(server.record_file.read_text())
@@ -393,7 +394,7 @@ class Episode:
     def open_program(self, where: float) -> str:
         """Let a server that was proved to run open a program, as a user opens an editor."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            server = self.some(where)
+            server = self.some(where, lambda one: not one.kind.is_declared)
             if json.loads(server.record_file.read_text())["listener"]:
                 url = f"http://127.0.0.1:{server.port}/open-in-editor"
                 with urllib.request.urlopen(url, timeout=1) as answer:
