@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from devservers import streams, terminal
 from devservers.errors import DevServerError, UsageError
-from devservers.rendering import servers
+from devservers.rendering import lists, servers
 from devservers.rendering.servers import Rendered
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -150,8 +150,8 @@ def _print(rendered: Rendered, *, as_json: bool) -> None:
         streams.write(sys.stderr, text)
     else:
         streams.write(sys.stdout, linked(text))
-    for warning in rendered.warnings:
-        say(f"warning: {warning}")
+    for text in lists.cut([f"warning: {warning}" for warning in rendered.warnings]):
+        say(text)
 
 
 def _lines(lines: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ TYPE_CHECKING = False  # typing alone costs as much as half of a warm call
 if TYPE_CHECKING:
     from typing import NoReturn, TextIO
 
+DASH, DOTS = "\N{EN DASH}", "\N{HORIZONTAL ELLIPSIS}"  # all that we write beyond ASCII ourselves
+
 
 def tolerate_all() -> None:
     """Let stdout take any text: on an ASCII terminal, or of a path that is no UTF-8."""
@@ -18,10 +20,26 @@ def write(stream: "TextIO | None", text: str) -> None:
     """Write to whatever is open; whoever closed it doesn't want it."""
     try:
         if stream is not None and text:
-            stream.write(text)
+            stream.write(_spelt(text, stream.encoding))
             stream.flush()
     except (OSError, ValueError):
         silence(stream)
+
+
+def _spelt(text: str, encoding: "str | None") -> str:
+    """Return `text` as that encoding can have it: `5001-5005` and `...` instead of noise.
+
+    Only between two digits and after a space: what others wrote rarely has them there.
+    """
+    if not text.isascii():
+        try:
+            f"{DASH}{DOTS}".encode(encoding or "utf-8")
+        except (LookupError, UnicodeError):
+            import re  # noqa: PLC0415 - on few terminals
+
+            text = re.sub(rf"(?<=\d){DASH}(?=\d)", "-", text)
+            text = re.sub(rf"(?<= ){DOTS}", "...", text)
+    return text
 
 
 def silence(stream: "TextIO | None") -> None:

@@ -1,7 +1,9 @@
 """ports.*: each worktree has a port of its own, decided once."""
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,6 +227,22 @@ def test_the_pool_used_up_names_every_port_and_its_holder(tmp_path: Path) -> Non
         assert not (world.b / ".dev-port").exists()
         world.call("nextjs.status", cwd=world.b, code=3)
         assert world.call("nextjs.stop", cwd=world.b)["action"] == "not-running"
+
+
+def test_of_a_large_pool_that_is_used_up_people_are_told_the_beginning(tmp_path: Path) -> None:
+    with next_world(tmp_path, size=24) as world, contextlib.ExitStack() as held:
+        for port in world.pool:
+            held.enter_context(socket.create_server(("127.0.0.1", port)))
+        done = world.run("ports.assign", cwd=world.a)
+        assert (done.code, done.out) == (18, "")
+        first, *lines, more, hint = done.err.splitlines()
+        assert "(24 ports)" in first
+        assert [int(line.split(":")[0]) for line in lines] == world.pool[:20]
+        assert "and 4 more" in more
+        assert "git worktree remove" in hint
+        error = world.refused("ports.assign", cwd=world.a, code=18)
+        assert [row["port"] for row in error["ports"]] == world.pool
+        assert str(world.pool[-1]) in error["message"]
 
 
 @pytest.mark.slow

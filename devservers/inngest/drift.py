@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from devservers.inngest import api as inngest_api
 from devservers.inngest.api import Api
-from devservers.spec import Reconciled, Restore, Restored, port_of
+from devservers.ports import ranges
+from devservers.spec import Reconciled, Restore, Restored, ports_of
 
 OWN_FLAGS = ("--no-discovery", "--config")  # added to every start, see hermetic.py
 OTHER_PORTS = (
@@ -87,16 +88,16 @@ def differing_arguments(wanted: tuple[str, ...], running: tuple[str, ...]) -> tu
 
 def not_watched(urls: tuple[str, ...]) -> str:
     """Return the warning for URLs that the server does not watch."""
-    ports = ", ".join(dict.fromkeys(str(port_of(url)) for url in urls))
+    ports = ranges.shown(ports_of(urls))
     return (
-        f"It does not watch {', '.join(urls)}: apps on {ports} are not found. "
+        f"It does not watch {ranges.urls_shown(urls)}: apps on {ports} are not found. "
         "`inv inngest.ensure` adds what is missing, without a restart."
     )
 
 
 def _not_added(urls: list[str]) -> str:
     return (
-        f"The running server could not be made to watch {', '.join(urls)}. "
+        f"The running server could not be made to watch {ranges.urls_shown(urls)}. "
         "`inv inngest.restart` would, and lose the events and runs that it holds."
     )
 

@@ -8,6 +8,8 @@ from devservers.errors import DevServerError
 from devservers.kind import Kind
 from devservers.lifecycle.failures import describe_holder
 from devservers.lifecycle.result import Ensured, LogFile, Status, Stopped
+from devservers.ports import ranges
+from devservers.rendering import lists
 from devservers.spec import ServerSpec, ports_of
 from devservers.system import clock
 
@@ -57,9 +59,9 @@ def ensured(result: Ensured, kind: Kind) -> Rendered:
     if result.worktree and result.action == "already-running":
         lines.append(f"  started from {_from(result.worktree, result.branch)}")
     if kind.watches:
-        lines.append(f"  watching {_listed(ports_of(result.urls)) or 'no ports'}")
+        lines.append(f"  watching {ranges.shown(ports_of(result.urls)) or 'no ports'}")
     if result.added:
-        lines.append(f"  added to it just now: {_listed(ports_of(result.added))}")
+        lines.append(f"  added to it just now: {ranges.shown(ports_of(result.added))}")
     if result.pids_killed:
         lines.append(f"  ended before: pid {_listed(result.pids_killed)}")
     lines.append(f"  log: {result.log_file or 'unknown, it was not started by this tool'}")
@@ -134,14 +136,14 @@ def status(result: Status, kind: Kind) -> Rendered:
         up = f", up {_duration(now - started)}" if started else ""
         lines.append(f"  {_who(result.pid, result.listener_pid)}{up}{_adopted(result)}")
         if kind.watches:
-            lines.append(f"  watching {_listed(ports_of(result.urls)) or 'no ports'}")
+            lines.append(f"  watching {ranges.shown(ports_of(result.urls)) or 'no ports'}")
         lines += [f"  {line}" for line in result.lines]
     elif result.state == "foreign":
         lines.append(f"  port {result.port}; `inv {kind.name}.ensure` says what can be done")
     else:
         port = "" if result.port is None else f"port {result.port}; "
         lines.append(f"  {port}start it: `inv {kind.name}.ensure`")
-    lines += [f"  held by {describe_holder(holder)}" for holder in result.holders]
+    lines += lists.cut([f"  held by {describe_holder(holder)}" for holder in result.holders])
     if result.log_size is not None:
         lines.append(f"  log: {result.log_file} ({result.log_size} bytes)")
     exit_code = STATUS_EXIT.get(result.state, NOT_RUNNING)
@@ -184,7 +186,8 @@ def _is_at(result: Status) -> bool:
 def failed(error: DevServerError) -> Rendered:
     """Render a failure of any task."""
     what = {"code": error.code, "message": error.message, "hint": error.hint, **error.details}
-    lines = (f"error: {error.sentence}", *error.lines, *((error.hint,) if error.hint else ()))
+    hint = (error.hint,) if error.hint else ()
+    lines = (f"error: {error.sentence}", *lists.cut(error.lines), *hint)
     data = {"action": "error", "error": what, "next": commands(error.hint or "")}
     return Rendered(data, lines, exit_code=error.exit_code, is_failure=True)
 
