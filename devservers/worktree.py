@@ -129,8 +129,9 @@ def likely(here: Worktree) -> Iterator[str]:
     listed = str(here.common_dir / "worktrees") if here.common_dir else None
     for name in os.listdir(listed) if listed and _is_dir(Path(listed)) else ():  # noqa: PTH208
         git_dir = f"{listed}/{name}"
-        if pointer := _read(Path(git_dir, "gitdir")):
-            entry = os.path.abspath(os.path.join(git_dir, pointer))  # noqa: PTH100, PTH118
+        if pointer := _read(f"{git_dir}/gitdir"):
+            relative = not pointer.startswith("/")  # since git 2.48; what git writes is normal
+            entry = os.path.abspath(f"{git_dir}/{pointer}") if relative else pointer  # noqa: PTH100
             yield os.path.dirname(entry)  # noqa: PTH120
 
 
@@ -264,7 +265,7 @@ def _core_settings(common: Path) -> dict[str, str]:
     return found
 
 
-def _read(file: Path) -> str:
+def _read(file: str | Path) -> str:
     try:
         return untrusted_files.read(str(file), 65536).decode("utf-8", "surrogateescape").strip()
     except OSError:

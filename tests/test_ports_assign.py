@@ -5,12 +5,17 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from devservers import config, worktree
+from devservers.errors import LockTimeoutError
+from devservers.lifecycle import state
+from devservers.ports import assignment
 from next_support import NextWorld, next_world
 from support import DEVSERVERS
 
@@ -243,6 +248,42 @@ def test_of_a_large_pool_that_is_used_up_people_are_told_the_beginning(tmp_path:
         error = world.refused("ports.assign", cwd=world.a, code=18)
         assert [row["port"] for row in error["ports"]] == world.pool
         assert str(world.pool[-1]) in error["message"]
+
+
+def test_who_holds_the_lock_is_named(place: NextWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = worktree.find(place.a)
+    settings = config.load(here.root, here.main)
+    monkeypatch.setattr(assignment, "LOCK_TIMEOUT", 0.1)
+    here.shared_dir.mkdir(exist_ok=True)
+    with state.lock(here.shared_dir / "ports", 0), pytest.raises(LockTimeoutError) as caught:
+        assignment.assign(settings, here, env={})
+    assert caught.value.details["holders"][0]["pid"] == os.getpid()  # type: ignore[index]
+    assert f"pid {os.getpid()}" in caught.value.message
+    assert not (place.a / ".dev-port").exists()
+
+
+def test_the_lock_is_held_for_a_look_at_the_claims_and_no_longer(place: NextWorld) -> None:
+    events: list[tuple[str, str]] = []
+    watching = True
+
+    def note(event: str, words: tuple[object, ...]) -> None:
+        if watching and event in {"fcntl.flock", "subprocess.Popen", "open", "import"}:
+            events.append((event, str(words[0])))
+
+    for folder in (place.main, place.a):
+        assigned(place, folder)
+    here = worktree.find(place.b)
+    settings = config.load(here.root, here.main)
+    sys.addaudithook(note)  # for good, so it is told when to stop
+    done = assignment.assign(settings, here, env={})
+    watching = False
+    assert place.claim(place.b) == f"{done.port}\n"
+    taken, released = (i for i, (event, _) in enumerate(events) if event == "fcntl.flock")
+    under = events[taken:released]
+    assert "subprocess.Popen" not in dict(under), "git is asked afterwards"
+    assert f"{place.a}/.dev-port" in dict.fromkeys(what for _, what in under)
+    opened = [what for event, what in under if event == "open"]
+    assert not [what for what in opened if what.endswith(("/.git", "/HEAD", ".pyc"))], opened
 
 
 @pytest.mark.slow

@@ -507,6 +507,22 @@ def test_the_wait_for_the_lock_is_bounded(pid_file: Path) -> None:
     assert 0.3 <= time.monotonic() - begun < 1.5
 
 
+@pytest.mark.usefixtures("holder")
+def test_who_waits_for_the_lock_leaves_the_processor_to_its_holder(pid_file: Path) -> None:
+    tries: list[str] = []
+    watching = True
+
+    def note(event: str, _words: object) -> None:
+        if watching and event == "fcntl.flock":
+            tries.append(event)
+
+    sys.addaudithook(note)  # for good, so it is told when to stop
+    with state.lock(pid_file, 2, "mine") as held:
+        watching = False
+        assert not held
+    assert 5 < len(tries) < 60, "a hundred a second, of each of two hundred, stop the machine"
+
+
 def test_the_lock_is_had_when_its_holder_lets_go(
     pid_file: Path, holder: "subprocess.Popen[str]"
 ) -> None:

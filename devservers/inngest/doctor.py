@@ -175,7 +175,7 @@ def _lock(spec: ServerSpec) -> Check:
                 return Check("lock", ok=True, detail=f"{path} is free")
     except StateUnusableError as error:
         return Check("lock", ok=False, detail=error.message, fix=error.hint)
-    holder = failures.lock_holder(spec)
+    holder = failures.lock_holder(spec.files.pid)
     who = describe_holder(sockets.holder(holder.process.pid)) if holder else failures.UNNAMED
     fix = "Wait for it; it is starting or stopping the server."
     return Check("lock", ok=False, detail=f"{path} is held by {who}", fix=fix)

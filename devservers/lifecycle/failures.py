@@ -81,20 +81,22 @@ def left(strays: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
     return (f"Left alone: {who}, opened by the server and living on its own; --force ends it.",)
 
 
-def lock_holder(spec: ServerSpec) -> LockHolder | None:
+def lock_holder(pid_file: Path) -> LockHolder | None:
     """Return who signed the lock last, None if that process is gone: then it isn't the holder."""
-    held = state.lock_holder(spec.files.pid)
+    held = state.lock_holder(pid_file)
     return held if held and process.is_alive(held.process) else None
 
 
-def lock_timeout(spec: ServerSpec, timeout: float) -> LockTimeoutError:
+def lock_timeout(
+    pid_file: Path, timeout: float, doing: str = "starting or stopping the server"
+) -> LockTimeoutError:
     """Return the error that names who has held the lock for all of `timeout` seconds."""
-    held = lock_holder(spec)
+    held = lock_holder(pid_file)
     holder = {**sockets.holder(held.process.pid), "since": clock.utc(held.since)} if held else None
     who = describe_holder(holder) if holder else UNNAMED
     return LockTimeoutError(
-        f"Waited {timeout:g} s for the lock {state.lock_file(spec.files.pid)}, held by {who}.",
-        hint="It is starting or stopping the server. Wait for it, or end it and try again.",
+        f"Waited {timeout:g} s for the lock {state.lock_file(pid_file)}, held by {who}.",
+        hint=f"It is {doing}. Wait for it, or end it and try again.",
         details={"holders": [holder] if holder else [], "waitedSeconds": timeout},
     )
 

@@ -13,7 +13,7 @@ LOCK_TIMEOUT = 60.0  # seconds that stop waits; a start may hold the lock for as
 
 def awaited(spec: ServerSpec, *, blocked: bool) -> str:
     """Return what is being waited for; `blocked`: the lock first, of whoever is named."""
-    who = failures.lock_holder(spec) if blocked else None
+    who = failures.lock_holder(spec.files.pid) if blocked else None
     by = f", which another call (pid {who.process.pid}) is starting or stopping" if who else ""
     return f"the {spec.title}{spec.where}{by}"
 
@@ -41,5 +41,5 @@ def locked(spec: ServerSpec, timeout: float, notify: Notify | None = None) -> It
         notify(f"Waiting for {awaited(spec, blocked=True)}, up to {timeout:g} s …")
     with lock(spec, timeout - silent) as held:
         if not held:
-            raise failures.lock_timeout(spec, timeout)
+            raise failures.lock_timeout(spec.files.pid, timeout)
         yield

@@ -50,7 +50,7 @@ def ensure(  # noqa: PLR0913 - all of what a caller may want of a start
     if found is not None:
         return found
     if ensuring.blocked:
-        raise failures.lock_timeout(spec, timeout)
+        raise failures.lock_timeout(spec.files.pid, timeout)
     raise failures.left_alone(spec, ensuring.seen, timeout)
 
 

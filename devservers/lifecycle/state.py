@@ -98,7 +98,7 @@ def lock(pid_file: Path, timeout: float, started: str | None = None) -> Iterator
     """
     from filelock import FileLock  # noqa: PLC0415 - 30 to 75 ms that a warm call saves
 
-    path = lock_file(pid_file)
+    path, signature = lock_file(pid_file), started or _me()
     _check(path)
     if not os.path.isdir(path.parent):  # noqa: PTH112 - filelock would make it, mistyped or not
         _refuse(path, "can't be made")
@@ -107,7 +107,7 @@ def lock(pid_file: Path, timeout: float, started: str | None = None) -> Iterator
         mode=0o600,
         fallback_to_soft=False,  # a soft lock outlives a killed holder
         preserve_lock_file=True,  # unlinking would allow two holders (filelock #574)
-        on_acquired=lambda fd: _sign(path, fd, started or _me()),
+        on_acquired=lambda fd: _sign(path, fd, signature),
     )
     with ExitStack() as stack:
         try:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from devservers import kinds, worktree
 from devservers.config import Config
-from devservers.errors import LockTimeoutError, NoPortError, UsageError
+from devservers.errors import NoPortError, UsageError
 from devservers.kind import OwnServer
 from devservers.lifecycle import state
 from devservers.ports import claims
@@ -269,10 +269,7 @@ def _locked(here: Worktree) -> Iterator[None]:
         place.parent.mkdir(parents=True, exist_ok=True)
     with state.lock(place, LOCK_TIMEOUT) as held:
         if not held:
-            lock = state.lock_file(place)
-            raise LockTimeoutError(
-                f"Waited {LOCK_TIMEOUT:g} s for the lock {lock}.",
-                hint="Another call is choosing a port. Wait for it, or end it and try again.",
-                details={"waitedSeconds": LOCK_TIMEOUT},
-            )
+            from devservers.lifecycle import failures  # noqa: PLC0415 - not if warm
+
+            raise failures.lock_timeout(place, LOCK_TIMEOUT, "choosing a port")
         yield

@@ -17,7 +17,7 @@ HIGHEST_PORT = 65535
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe would hold up whoever reads it
 
 
-def of(config: Config, root: Path) -> int | None:
+def of(config: Config, root: str | Path) -> int | None:
     """Return the port that the worktree at `root` claims, None if it claims none."""
     return parse(text_of(config, root) or "")
 
@@ -32,7 +32,7 @@ def of_others(config: Config, here: Worktree) -> dict[int, Worktree]:
 def likely_of_others(config: Config, here: Worktree) -> frozenset[int]:
     """Return at least the ports of `of_others`, at a tenth of the price: no worktree is proved."""
     likely = (folder for folder in worktree.likely(here) if folder != str(here.root))
-    found = {of(config, Path(folder)) for folder in likely}
+    found = {of(config, folder) for folder in likely}
     return frozenset(port for port in found if port is not None)
 
 
@@ -44,16 +44,21 @@ def is_of_another(config: Config, here: Worktree, port: int) -> bool:
     return port in likely_of_others(config, here) and port in of_others(config, here)
 
 
-def text_of(config: Config, root: Path) -> str | None:
+def text_of(config: Config, root: str | Path) -> str | None:
     """Return what the file says, None if there is none, an empty text if it can't be read."""
-    try:
-        fd = os.open(root / config.worktree.port_cache_file, os.O_RDONLY | _AT_ONCE)
-        with open(fd, "rb") as stream:
-            return stream.read(LARGEST).decode("ascii", "backslashreplace")
+    name = config.worktree.port_cache_file
+    try:  # by the system's own calls: it is asked of every worktree, while hundreds may wait
+        fd = os.open(f"{root}{os.sep}{name}", os.O_RDONLY | _AT_ONCE)
     except FileNotFoundError:
         return None
     except OSError:
         return ""
+    try:
+        return os.read(fd, LARGEST).decode("ascii", "backslashreplace")
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
 
 
 def parse(text: str) -> int | None:
