@@ -21,9 +21,11 @@ INVOKE = "INVOKE_"  # how the variables begin that change what Invoke does
 FEW = 100_000  # objects; they are made by imports, and stay
 
 
-def main() -> None:
-    """Run the tasks named on the command line; leave with their exit status."""
+def main(words: "list[str] | None" = None) -> None:
+    """Run the tasks named on the command line, or by `words`; leave with their exit status."""
     sys.excepthook = _say_safely
+    if words is not None:
+        sys.argv = ["devservers", *words]
     gc.set_threshold(FEW)
     words = sys.argv[1:]
     if any(name.startswith(INVOKE) for name in os.environ):

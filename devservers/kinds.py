@@ -2,6 +2,7 @@
 
 TYPE_CHECKING = False  # a warm hook reads this table, and imports nothing that it can do without
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
     from devservers.config import Config
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from devservers.worktree import Worktree
 
 NAMES = ("inngest", "nextjs")  # in the order in which dev.up starts them
+BUNDLED = ("board",)  # servers that this package declares itself, each a folder with its `settings`
 HOOKED = NAMES[:1]  # what a hook ensures without being asked
 
 
@@ -26,14 +28,19 @@ def every() -> "tuple[Kind, ...]":
     return tuple(map(kind, NAMES))
 
 
-def of(config: "Config") -> "dict[str, Kind]":
-    """Return all kinds that a configuration has, by name: those it declares after NAMES."""
+def of(config: "Config", bundled: "Collection[str]" = ()) -> "dict[str, Kind]":
+    """Return all kinds that a configuration has, by name: those it declares after NAMES.
+
+    Of BUNDLED only those that are named: they are for who asks for them.
+    """
     found = {one.name: one for one in every()}
-    if config.servers:
+    asked = [name for name in BUNDLED if name in bundled]
+    if config.servers or asked:
         from importlib import import_module  # noqa: PLC0415 - only where some are declared
 
         kind_of = import_module("devservers.declared.declaration").kind_of
         found |= {name: kind_of(one) for name, one in config.servers.items()}
+        found |= {name: kind_of(_settings(name).declared(config)) for name in asked}
     return found
 
 
@@ -58,9 +65,13 @@ def keep_served(config: "Config", here: "Worktree") -> "Restore":
 
 def settings() -> "dict[str, Any]":
     """Return what each kind's section of the configuration may hold, by name: a module."""
+    return {name: _settings(name) for name in (*NAMES, *BUNDLED)}
+
+
+def _settings(name: str) -> "Any":  # noqa: ANN401 - a module
     from importlib import import_module  # noqa: PLC0415 - not for a warm hook
 
-    return {name: import_module(f"devservers.{name}.settings") for name in NAMES}
+    return import_module(f"devservers.{name}.settings")
 
 
 def declared_settings() -> "Any":  # noqa: ANN401 - a module

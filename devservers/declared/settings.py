@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 MACHINE, WORKTREE = "machine", "worktree"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 # Of the namespaces that there are, or that later releases have.
-TAKEN = frozenset({*kinds.NAMES, "agents", "dev", "door", "hooks", "ports", "servers", "worktree"})
+TAKEN = frozenset(
+    {*kinds.NAMES, *kinds.BUNDLED, "agents", "dev", "door", "hooks", "ports", "servers", "worktree"}
+)
 WORDS = frozenset({"port", "url", "slot", "branch", "worktree", "main"})
 LONGEST = 1e6  # seconds
 

@@ -10,12 +10,11 @@ whatever comes later in it (its exit status, an `exec`) is as before. Anything e
 import os
 import shlex
 import stat
-import sys
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from devservers.errors import HooksUnusableError
-from devservers.system import files
+from devservers.system import files, isolated
 
 BEGIN = "# devservers: begin (`inv hooks.uninstall` takes this part out)\n"
 END = "# devservers: end\n"
@@ -152,18 +151,9 @@ def block(event: str, python: str, aside: str | None = None, *, guarded: bool = 
     return BEGIN + "\n".join(lines) + "\n" + END
 
 
-# Neither the folder that git runs the hook in nor PYTHONPATH: both may lead into the checkout. And
-# what a .pth file puts on sys.path may be one (a project that is installed editable), where a
-# branch brings a sitecustomize.py, or a module that Python looks for and doesn't have: so only
-# folders of packages, and where ours is. Status 3: it is not there.
-OPTIONS = ("-P", "-E", "-S")
-PROGRAM = """import os, sys, site
-sys.modules.update(sitecustomize=None, usercustomize=None)
-own = sys.path[:]
-site.main()
-own += [one for one in sys.path if os.path.exists(one + "/devservers/hook.py")][:1]
-sys.path[:] = [one for one in sys.path if one in own or one.endswith("-packages")]
-try:
+OPTIONS = isolated.OPTIONS
+# Status 3: it is not there.
+PROGRAM = f"""{isolated.PATHS}try:
     from devservers.hook import main
 except ImportError:
     sys.exit(3)
@@ -172,8 +162,7 @@ sys.exit(main())"""
 
 def detached(*words: str) -> tuple[str, ...]:
     """Return the argv that runs the entry for hooks with `words`, as apart as a hook does."""
-    compiled = ("-B",) if sys.flags.dont_write_bytecode else ()
-    return (sys.executable, *OPTIONS, *compiled, "-c", PROGRAM, *words)
+    return isolated.python(PROGRAM, *words)
 
 
 # Environments in a worktree are ignored by git, and what is ignored git overwrites when a branch

@@ -28,9 +28,9 @@ def here() -> list[Kind]:
     try:
         tree = worktree.find()
         files = config.candidates(tree.root, tree.main)
-        if not any(map(_may_declare, files)):
+        if not any(map(_may_declare, files)) and not _asks_for_bundled(sys.argv[1:]):
             return []
-        known = kinds.of(config.load(tree.root, tree.main)).values()
+        known = kinds.of(config.load(tree.root, tree.main), kinds.BUNDLED).values()
         return [kind for kind in known if not kind.built_in]
     except ConfigInvalidError as error:
         return [_broken(name, error) for name in _names(error)]
@@ -48,6 +48,11 @@ def named(words: list[str]) -> set[str] | None:
     tasks = {word for word in words if not word.startswith("-")}
     groups = {word.partition(".")[0] for word in tasks}
     return tasks if groups and {*kinds.NAMES, *OTHERS}.issuperset(groups) else None
+
+
+def _asks_for_bundled(words: list[str]) -> bool:
+    names = {word.partition(".")[0] for word in words}
+    return bool(LISTING & set(words)) or not names.isdisjoint(kinds.BUNDLED)
 
 
 def _may_declare(file: Path) -> bool:

@@ -116,6 +116,26 @@ def _exec() -> None:
     environment.become(words, environment.of(settings, here))
 
 
+def _board(*, open: bool) -> Rendered:  # noqa: A002 - the flag's name
+    from devservers.board import access  # noqa: PLC0415 - only here
+    from devservers.lifecycle import server  # noqa: PLC0415 - only here
+    from devservers.rendering import servers  # noqa: PLC0415 - only here
+
+    settings, here = _here()
+    kind = kinds.of(settings, kinds.BUNDLED)["board"]
+    token = access.token(access.token_file(here.shared_dir))  # what is wrong with it, is said first
+    done = server.ensure(kinds.declared(kind, settings, here, claim=True), notify=console.say)
+    shown = servers.ensured(done, kind)
+    # An address, not a name: nobody else can listen there, too. What follows # is sent to nobody.
+    address = f"http://127.0.0.1:{done.port}/#{token}"
+    if open:
+        import webbrowser  # noqa: PLC0415 - only here
+
+        webbrowser.open(address)
+    lines = (f"{kind.title}: {address}", *shown.lines[1:])
+    return shown._replace(data={**shown.data, "url": address}, lines=lines)
+
+
 def _prune(*, dry_run: bool, idle: str) -> Rendered:
     from devservers.rendering import worktrees as rendering  # noqa: PLC0415 - only here
     from devservers.worktrees import prune  # noqa: PLC0415 - only here
@@ -169,6 +189,12 @@ TASKS: dict[str, Definition] = {
             "all": Flag(default=False, help="of every worktree's servers"),
             "raw": Flag(default=False, help="each line's bytes as they are in the log"),
         },
+    ),
+    "board": factory.task(
+        "dev-board",
+        "Show every worktree in a browser: start the board, and print its address.",
+        _board,
+        {"open": Flag(default=False, help="open it in the browser, too")},
     ),
     "env": factory.task(
         "dev-env",

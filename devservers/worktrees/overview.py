@@ -80,7 +80,7 @@ def _overview(
     settings: Config, here: Worktree, listening: tuple[Socket, ...], memory: Memory | None
 ) -> Overview:
     deadline = time.monotonic() + PATIENCE
-    by_name = kinds.of(settings)
+    by_name = kinds.of(settings, [name for name in kinds.BUNDLED if _was_started(name, here)])
     known = by_name.values()
     used = [kind for kind in known if kind.built_in and not kind.serves_app]
     used += [kind for kind in known if not kind.built_in and kind.is_shared(settings)]
@@ -116,6 +116,11 @@ def _overview(
     machines = {name: one.status for name, one in shared.items()}
     exports = kinds.exports(settings, here)
     return Overview(by_name, machines, usage_of_shared, rows, exports)
+
+
+def _was_started(name: str, here: Worktree) -> bool:
+    """Return whether somebody uses that bundled server: nobody else is to be told of it."""
+    return os.path.lexists(here.shared_dir / f"{name}.pid")
 
 
 def _own(settings: Config) -> list[Kind]:

@@ -201,7 +201,8 @@ def _undeclared(here: Worktree, known: set[Identity]) -> Iterator[Finding]:
         try:
             settings = configuration.load(tree.root, tree.main)
             specs = (
-                kind.declare(settings, tree, Assignment(0)) for kind in kinds.of(settings).values()
+                kind.declare(settings, tree, Assignment(0))
+                for kind in kinds.of(settings, kinds.BUNDLED).values()
             )
             declared |= {spec.files.pid for spec in specs}
             places |= {tree.state_dir, tree.shared_dir}
@@ -240,7 +241,7 @@ def _stale_records(config: Config, here: Worktree, ending: set[Identity]) -> Ite
     trees = (*gone, *worktree.every(here))
     specs = {
         spec.marker: spec
-        for kind in kinds.of(config).values()
+        for kind in kinds.of(config, kinds.BUNDLED).values()
         for tree in ((here,) if kind.is_shared(config) else trees)
         if (spec := kind.declare(config, tree, Assignment(0))).enabled
     }

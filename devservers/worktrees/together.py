@@ -66,7 +66,7 @@ def up(settings: Config, here: Worktree, wish: Wish = Wish()) -> Up:  # noqa: B0
     name that there isn't, and what `Kind.assign` raises; where no server is declared, too, what
     `server.ensure` raises.
     """
-    known = kinds.of(settings)
+    known = kinds.of(settings, wish.only)
     names = _chosen(known, wish.only)
     # The ports first: nothing is started for a worktree without.
     specs = {

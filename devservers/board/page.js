@@ -1,0 +1,291 @@
+"use strict";
+// What is true comes as a stream of whole answers; each is drawn over what is there, so that focus,
+// open logs and scroll positions stay. Text is only ever set as text.
+
+const key = "devservers-board";
+const fromAddress = location.hash.slice(1);
+if (fromAddress) {
+  sessionStorage.setItem(key, fromAddress);
+  history.replaceState(null, "", location.pathname); // not into the history, nor over a shoulder
+}
+const token = sessionStorage.getItem(key) || "";
+const $ = (id) => document.getElementById(id);
+const answers = new Map(); // by worktree: what the last button said
+const busy = new Set();
+let lastData = null;
+
+function node(tag, name, text) {
+  const made = document.createElement(tag);
+  if (name) made.className = name;
+  if (text !== undefined && text !== null) made.textContent = text;
+  return made;
+}
+
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function amount(bytes) {
+  if (bytes === null || bytes === undefined) return "";
+  const mb = bytes / 1e6;
+  return mb < 999.5 ? `${Math.round(mb)} MB` : `${(mb / 1000).toFixed(1)} GB`;
+}
+
+function span(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  const steps = [[60, "s"], [60, "min"], [24, "h"], [365, "d"]];
+  let count = Math.max(0, Math.floor(seconds));
+  for (const [step, unit] of steps) {
+    if (count < step) return `${count} ${unit}`;
+    count = Math.floor(count / step);
+  }
+  return `${count} y`;
+}
+
+const LOOKS = { running: "good", starting: "warn", unresponsive: "warn", foreign: "bad", stale: "off", stopped: "off", disabled: "off" };
+const SAYS = { unresponsive: "not responding", foreign: "port held by something else", stale: "ended by itself" };
+
+function serversOf(row) {
+  const own = Object.entries(row).filter(([, value]) => value && typeof value === "object" && "state" in value);
+  return [...own, ...Object.entries(row.servers || {})];
+}
+
+function facts(its) {
+  const parts = [];
+  if (its.running) {
+    if (its.memoryBytes !== null) parts.push(amount(its.memoryBytes));
+    if (its.cpuPercent !== null) parts.push(`${Math.round(its.cpuPercent)}% cpu`);
+    if (its.uptimeSeconds !== null) parts.push(`up ${span(its.uptimeSeconds)}`);
+    if (its.idleSeconds !== null) parts.push(its.idleSeconds < 5 ? "in use" : `idle ${span(its.idleSeconds)}`);
+  }
+  return parts.join(" · ");
+}
+
+async function press(worktree, server, action) {
+  const name = `${worktree} ${server}`;
+  busy.add(name);
+  answers.set(worktree, { ok: true, message: `${server}: ${action} …` });
+  draw(lastData);
+  let said;
+  try {
+    const response = await fetch("/do", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
+      body: JSON.stringify({ worktree, server, action }),
+    });
+    said = await response.json();
+  } catch {
+    said = { ok: false, message: "The board does not answer." };
+  }
+  busy.delete(name);
+  answers.set(worktree, said);
+  draw(lastData);
+}
+
+function button(row, server, action, label) {
+  const made = node("button", "", label);
+  made.type = "button";
+  made.dataset.key = `${server} ${action}`;
+  made.setAttribute("aria-label", `${label} ${server} of ${row.branch || row.worktree}`);
+  made.addEventListener("click", () => press(row.worktree, server, action));
+  return made;
+}
+
+function link(url, text) {
+  const made = node("a", "", text);
+  if (/^https?:\/\//.test(url)) made.href = url;
+  made.target = "_blank";
+  made.rel = "noopener noreferrer";
+  return made;
+}
+
+function graph(points) {
+  const box = node("div", "graph");
+  const top = Math.max(...points, 1);
+  const width = 120;
+  const step = width / Math.max(points.length - 1, 1);
+  const path = points.map((value, at) => `${at ? "L" : "M"}${(at * step).toFixed(1)},${(30 - (value / top) * 27).toFixed(1)}`).join("");
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("viewBox", `0 0 ${width} 32`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `Memory: ${amount(points.at(-1))} now, ${amount(top)} at most within the last hour`);
+  for (const [shape, fill] of [[`${path}L${width},32L0,32Z`, true], [path, false]]) {
+    const line = document.createElementNS(space, "path");
+    line.setAttribute("d", shape);
+    line.setAttribute("fill", fill ? "currentColor" : "none");
+    line.setAttribute("opacity", fill ? "0.14" : "1");
+    if (!fill) {
+      line.setAttribute("stroke", "currentColor");
+      line.setAttribute("stroke-width", "1.6");
+      line.setAttribute("vector-effect", "non-scaling-stroke");
+    }
+    svg.append(line);
+  }
+  box.append(svg, node("span", "", `memory, last hour: at most ${amount(top)}`));
+  return box;
+}
+
+function serverLine(row, name, its) {
+  const box = node("div", "server");
+  const title = node("div");
+  title.append(node("b", "", name), " ");
+  const state = node("span", `state dot ${LOOKS[its.state] || "off"}`, SAYS[its.state] || its.state);
+  title.append(state);
+  const buttons = node("div", "buttons");
+  if (its.running) buttons.append(button(row, name, "restart", "Restart"), button(row, name, "stop", "Stop"));
+  else if (its.state !== "disabled") buttons.append(button(row, name, "start", "Start"));
+  for (const one of buttons.children) one.disabled = busy.has(`${row.worktree} ${name}`);
+  box.append(title, buttons);
+  const line = node("div", "facts");
+  if (its.running && its.url) line.append(link(its.url, its.url.replace("http://", "")));
+  const said = facts(its);
+  if (said) line.append(line.childNodes.length ? ` · ${said}` : said);
+  if (line.childNodes.length) box.append(line);
+  return box;
+}
+
+function card(row, data) {
+  const servers = serversOf(row);
+  const runs = servers.some(([, its]) => its.running);
+  const made = node("article", row.served ? "served" : runs ? "" : "idle");
+  made.dataset.worktree = row.worktree;
+  const head = node("div", "head");
+  head.append(node("h2", "", row.branch || (row.commit ? `commit ${row.commit.slice(0, 9)}` : "no branch")));
+  const tags = node("div", "tags");
+  if (row.served) tags.append(node("span", "tag good", "events run here"));
+  if (row.pinned) tags.append(node("span", "tag good", "pinned"));
+  if (row.dirty) tags.append(node("span", "tag warn", "changed"));
+  if (row.current) tags.append(node("span", "tag", "main"));
+  head.append(tags);
+  const age = row.committedAt ? `, ${span(data.at - Date.parse(row.committedAt) / 1000)} ago` : "";
+  const where = node("p", "where", `${row.worktree}${row.commit ? ` · ${row.commit.slice(0, 9)}${age}` : ""}`);
+  made.append(head, where);
+  const problems = new Set();
+  for (const [name, its] of servers) {
+    made.append(serverLine(row, name, its));
+    for (const text of its.warnings || []) problems.add(text);
+  }
+  for (const text of problems) made.append(node("p", "said bad", text));
+  if (data.inngest && data.inngest.running && runs && row.served === false) {
+    const sync = node("div", "buttons");
+    sync.append(button(row, "inngest", "sync", "Run events here"));
+    sync.firstChild.disabled = busy.has(`${row.worktree} inngest`);
+    made.append(sync);
+  }
+  const points = (data.graphs || {})[row.worktree] || [];
+  if (runs && points.length > 1) made.append(graph(points));
+  for (const [name, lines] of Object.entries((data.logs || {})[row.worktree] || {})) {
+    if (!lines.length) continue;
+    const log = node("details");
+    log.dataset.key = name;
+    log.append(node("summary", "", `${name}: ${lines.at(-1) || lines.at(-2) || "…"}`.slice(0, 90)), node("pre", "", lines.join("\n")));
+    made.append(log);
+  }
+  const said = answers.get(row.worktree);
+  if (said) made.append(node("p", `said${said.ok ? "" : " bad"}`, [said.message, said.hint].filter(Boolean).join("\n")));
+  return made;
+}
+
+function machine(data) {
+  const found = Object.entries(data).filter(([, value]) => value && typeof value === "object" && "state" in value);
+  found.push(...Object.entries(data.servers || {}));
+  return found.map(([name, its]) => {
+    const box = node("div");
+    box.append(node("b", "", its.standIn ? `${name} (stand-in)` : name), node("span", `state dot ${LOOKS[its.state] || "off"}`, SAYS[its.state] || its.state));
+    if (its.running && its.url) box.append(link(its.url, its.url.replace("http://", "")));
+    const said = facts(its);
+    if (said) box.append(node("span", "facts", said));
+    return box;
+  });
+}
+
+// Keep what a person has in hand: the focused button, and logs that are open.
+function replace(old, made) {
+  for (const log of old.querySelectorAll("details[open]")) {
+    const same = [...made.querySelectorAll("details")].find((one) => one.dataset.key === log.dataset.key);
+    if (same) {
+      same.open = true;
+      const scrolled = log.querySelector("pre");
+      queueMicrotask(() => { same.querySelector("pre").scrollTop = scrolled.scrollTop; });
+    }
+  }
+  const focused = old.contains(document.activeElement) ? document.activeElement.dataset.key || document.activeElement.href || document.activeElement.tagName : null;
+  old.replaceWith(made);
+  if (focused) {
+    const again = [...made.querySelectorAll("button, a, summary")].find((one) => (one.dataset.key || one.href || one.tagName) === focused);
+    if (again) again.focus();
+  }
+}
+
+function draw(data) {
+  if (!data) return;
+  lastData = data;
+  if (data.error) {
+    $("empty").hidden = false;
+    set($("empty"), [data.error.message, data.error.hint].filter(Boolean).join("\n"));
+    return;
+  }
+  const rows = data.worktrees || [];
+  set($("title"), data.main || "Worktrees");
+  document.title = `${data.main || "Worktrees"}: worktrees`;
+  const all = rows.flatMap(serversOf).map(([, its]) => its).filter((its) => its.running);
+  const memory = all.reduce((sum, its) => sum + (its.memoryBytes || 0), 0);
+  set($("summary"), `${rows.length} worktree${rows.length === 1 ? "" : "s"}, ${all.length} server${all.length === 1 ? "" : "s"} running${memory ? `, ${amount(memory)}` : ""}`);
+  $("machine").replaceChildren(...machine(data));
+  $("empty").hidden = rows.length > 1 || all.length > 0;
+  set($("empty"), "Nothing runs here yet.\nAdd a worktree with `git worktree add`, and press Start on a card, or run `inv dev.up` in it.");
+  const known = new Map([...$("cards").children].map((one) => [one.dataset.worktree, one]));
+  for (const row of rows) {
+    const made = card(row, data);
+    const old = known.get(row.worktree);
+    if (old) replace(old, made);
+    else $("cards").append(made);
+    known.delete(row.worktree);
+  }
+  for (const gone of known.values()) gone.remove();
+}
+
+function connection(state, text) {
+  $("connection").className = state;
+  set($("connection"), text);
+  document.body.classList.toggle("stale", state === "lost");
+}
+
+async function listen() {
+  const response = await fetch("/events", { headers: { Authorization: `Bearer ${token}` }, cache: "no-store" });
+  if (response.status === 401) {
+    connection("lost", "not allowed");
+    $("empty").hidden = false;
+    set($("empty"), "This address lacks its token.\nRun `inv dev.board` and open the address that it prints.");
+    return false;
+  }
+  if (!response.ok) throw new Error(String(response.status));
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error("ended");
+    const parts = (rest + value).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const data = part.replace(/^data: ?/, "");
+      connection("live", "live");
+      if (data) draw(JSON.parse(data));
+    }
+  }
+}
+
+async function forever() {
+  for (;;) {
+    try {
+      if ((await listen()) === false) return;
+    } catch {
+      connection("lost", "connection lost: is the board still running? (`inv dev.board`)");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+  }
+}
+
+forever();
