@@ -383,13 +383,16 @@ class Episode:
 
     def forge_file(self, where: float) -> str:
         """Let pid file and record name a bystander, as if a pid had been used again."""
+        return self.forge(self.some(where, outside.recorded))
+
+    def forge(self, server: Server) -> str:
+        """Do so to that server's."""
         pid = self.witnesses[0].child.pid
-        server = self.some(where, outside.recorded)
         server.pid_file.write_text(f"{pid}\n")
         with contextlib.suppress(FileNotFoundError, ValueError):
             record = json.loads(server.record_file.read_text())
             server.record_file.write_text(json.dumps({**record, "pid": pid}))
-        return f"pid {pid}"
+        return f"{server}, pid {pid}"
 
     def open_program(self, where: float) -> str:
         """Let a server that was proved to run open a program, as a user opens an editor."""
@@ -424,6 +427,10 @@ class Episode:
             self.now("dev.prune", self.world.main)
             self.gone.clear()
         up = [server for server in self.servers() if self.comes(server)]
+        if self.rough and up:
+            forged = pick(up, self.rng.random())
+            self.tell(f"forge file: {self.forge(forged)}")
+            self.comes(forged)
         for number, server in enumerate(up):
             self.goes(server)
             for other in up[number + 1 :]:
