@@ -88,6 +88,7 @@ class NextWorld(World):
         data = {
             "nextjs": {"ports": self.pool, "command": command, **(nextjs or {})},
             "inngest": {**own, **inngest},
+            "board": {"port": self.port + 4},
         }
         file = self.config if folder is None else folder / CONFIG
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -409,4 +409,4 @@ def test_disabled_is_honoured(world: World) -> None:
 
 
 def test_the_json_of_apps_has_nothing_else_on_stdout(two: World) -> None:
-    assert json.loads(two.run("inngest.apps", "--json").out).keys() == {"apps", "pinned"}
+    assert json.loads(two.run("inngest.apps", "--json").out).keys() == {"apps", "pinned", "next"}

@@ -35,6 +35,7 @@ DEFAULTS = {
     "inngest.args": (),
     "inngest.path": "/api/inngest",
     "inngest.host": None,
+    "board.port": 8299,
     "worktree.portCacheFile": ".dev-port",
 }
 NULLABLE = [key for key, default in DEFAULTS.items() if default is None]
@@ -256,7 +257,7 @@ def test_an_unknown_key_is_an_error_that_lists_the_known_ones(tmp_path: Path, ke
 
 def test_an_unknown_section_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
     message = rejected(write(tmp_path, {"ingest": {}}))
-    assert "ingest is not a known key; allowed are inngest, nextjs, worktree" in message
+    assert "ingest is not a known key; allowed are inngest, nextjs, board, worktree" in message
 
 
 @pytest.mark.parametrize(

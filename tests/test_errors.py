@@ -73,6 +73,7 @@ def test_an_error_is_rendered_with_its_code_its_data_and_its_status() -> None:
         assert json.loads(json.dumps(rendered.data)) == {
             "action": "error",
             "error": {"code": code, "message": "No.", "hint": "Do.", "holders": holders},
+            "next": [],
         }
         assert rendered.lines == ("error: No.", "Do.")
         assert rendered.exit_code == exit_code

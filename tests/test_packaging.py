@@ -16,6 +16,7 @@ from support import World
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("real_inv")]
 SOURCES = {str(file.relative_to(ROOT)) for file in (ROOT / "devservers").rglob("*.py")}
 DATA = {"devservers/py.typed", "devservers/inngest/empty.json"}
+DATA |= {f"devservers/board/page.{kind}" for kind in ("css", "html", "js")}
 SCRIPTS = ("inv", "devservers", "devservers-hook")
 
 

@@ -312,7 +312,7 @@ class Asked:
         },
         "nextjs": {"ensure", "errors", "stop", "restart", "status", "logs", "run"},
         "ports": {"assign", "list", "who"},
-        "dev": {"up", "down", "env", "exec", "logs", "status", "prune"},
+        "dev": {"up", "down", "board", "env", "exec", "logs", "status", "prune"},
         "agents": {"check", "install", "show", "status", "uninstall"},
         "hooks": {"install", "uninstall", "status", "trust"},
     }
@@ -390,6 +390,8 @@ def test_the_tasks_for_all_print_what_their_examples_have(ask: Asked, place: Nex
     assert ask("dev.logs", "--lines=1")["line"] == "one line"
     assert ask("dev.up")["app"]["state"] == "served"
     assert ask("dev.env")["variables"]["PORT"] == place.claim(place.a).strip()
+    assert ask("dev.board")["action"] == "started"
+    place.call("board.stop")
     assert place.run("dev.exec", "--", "true", cwd=place.a, real=True).code == 0
     ask.ran.add("dev.exec")
     assert ask("dev.status")["worktrees"][1]["nextjs"]["running"]
@@ -523,7 +525,7 @@ def written(world: NextWorld) -> set[str]:
     names |= {
         str(folder / "devservers" / f"{kind}.{one}"): f"GIT/devservers/NAME.{one}"
         for folder in places
-        for kind in SERVERS
+        for kind in (*SERVERS, "board")
         for one in ("pid", "log")
     }
     names |= {str(common / "hooks" / event): f"HOOKS/{event}" for event in _EVENTS}
@@ -538,7 +540,7 @@ def written(world: NextWorld) -> set[str]:
     return {_named(str(file), names) for file in found}
 
 
-_SHARED = ("idle", "idle.log", "ports.lock", "trusted")
+_SHARED = ("board.token", "idle", "idle.log", "ports.lock", "trusted")
 _EVENTS = ("post-checkout", "post-merge")
 _ENDS = (".json", ".lock", ".pin", ".1", ".before-devservers")
 
@@ -568,7 +570,10 @@ def test_every_file_that_is_written_is_there(place: NextWorld) -> None:
     place.call("inngest.sync", f"--port={free}")
     place.run("inngest.ensure", program=DEVSERVERS)
     until(lambda: (place.main / ".git/devservers/idle.log").exists() and not place.sweeps())
+    place.call("dev.board")
+    place.call("board.restart")
     found = written(place)
+    place.call("board.stop")
     place.call("dev.down", "--all", cwd=place.a)
     rows = table("Files", "file", "holds")
     assert found == set(each_once([row["file"].replace("`", "") for row in rows]))

@@ -3,12 +3,18 @@
 // open logs and scroll positions stay. Text is only ever set as text.
 
 const key = "devservers-board";
-const fromAddress = location.hash.slice(1);
-if (fromAddress) {
-  sessionStorage.setItem(key, fromAddress);
+function takeToken() {
+  const given = location.hash.slice(1);
+  if (!given) return;
+  sessionStorage.setItem(key, given);
   history.replaceState(null, "", location.pathname); // not into the history, nor over a shoulder
 }
+takeToken();
 const token = sessionStorage.getItem(key) || "";
+addEventListener("hashchange", () => {
+  takeToken();
+  if (sessionStorage.getItem(key) !== token) location.reload();
+});
 const $ = (id) => document.getElementById(id);
 const answers = new Map(); // by worktree: what the last button said
 const busy = new Set();
@@ -191,7 +197,7 @@ function card(row, data) {
 function machine(data) {
   const found = Object.entries(data).filter(([, value]) => value && typeof value === "object" && "state" in value);
   found.push(...Object.entries(data.servers || {}));
-  return found.map(([name, its]) => {
+  return found.filter(([name]) => name !== "board").map(([name, its]) => {
     const box = node("div");
     box.append(node("b", "", its.standIn ? `${name} (stand-in)` : name), node("span", `state dot ${LOOKS[its.state] || "off"}`, SAYS[its.state] || its.state));
     if (its.running && its.url) box.append(link(its.url, its.url.replace("http://", "")));

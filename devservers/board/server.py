@@ -141,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         watch.reading(1)
         try:
             self._head(200, "text/event-stream; charset=utf-8", None)
-            number = -1
+            number = 0
             while True:
                 newer, answer = watch.after(number, PATIENCE)
                 data = json.dumps(answer) if newer != number else ""
