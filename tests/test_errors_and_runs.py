@@ -105,7 +105,7 @@ class Tools(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         accepted = {one.strip() for one in self.headers["Accept"].split(",")}
-        if accepted < {"application/json", "text/event-stream"} or self.path != "/_next/mcp":
+        if not {"application/json", "text/event-stream"} <= accepted or self.path != "/_next/mcp":
             self.send_error(406)
             return
         text = json.dumps(self.answers.get(call["params"]["name"], {"error": "unknown tool"}))
@@ -222,6 +222,16 @@ def test_the_last_runs_of_this_worktrees_app_are_told(place: NextWorld) -> None:
         (run["queuedAt"] for run in runs), reverse=True
     )
     assert len(place.call("inngest.runs", "--last=2", cwd=place.a)["runs"]) == 2
+
+
+def test_the_runs_of_another_app_are_not_told(place: NextWorld) -> None:
+    place.call("dev.up", "--stand-in", cwd=place.a)
+    place.be("lock", "app=other")
+    place.call("dev.up", "--stand-in", cwd=place.b)
+    send(place, "demo/hello")
+    for folder, function in ((place.a, "flowt-hello"), (place.b, "other-hello")):
+        runs = until(lambda folder=folder: place.call("inngest.runs", cwd=folder)["runs"])
+        assert [run["function"] for run in runs] == [function]
 
 
 def test_a_failed_run_tells_why(place: NextWorld) -> None:

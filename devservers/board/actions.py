@@ -49,14 +49,11 @@ def _has(tree: Worktree, server: object) -> bool:
 
 
 def _run(tree: Worktree, task: str) -> dict[str, Any]:
-    env = clean_env(os.environ)
-    for name in ("DEVSERVERS_SERVER", "DEVSERVERS_SESSION"):  # it is none of the board's own
-        env.pop(name, None)
     try:
         done = subprocess.run(  # noqa: S603 - our own program
             isolated.argv("devservers.cli", task, "--json"),
             cwd=tree.root,
-            env=env,
+            env=clean_env(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
