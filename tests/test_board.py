@@ -389,13 +389,17 @@ def test_in_a_browser_a_button_starts_a_server_and_the_card_shows_it(
         assert page.evaluate("document.title") == "main: worktrees"
         assert page.evaluate("document.querySelectorAll('img').length") == 0
         place.call("board.stop")
-        until(lambda: "connection lost" in page.evaluate("document.body.textContent"))
+        until(
+            lambda: "connection lost" in (page.evaluate("(document.body || {}).textContent") or "")
+        )
         place.call("board.ensure")
         until(lambda: page.evaluate("document.getElementById('connection').textContent") == "live")
         page.open(url.partition("#")[0] + "?other")
         page.evaluate("sessionStorage.clear()")
         page.call("Page.reload")
-        until(lambda: "lacks its token" in (page.evaluate("document.body.textContent") or ""))
-        assert os.fspath(place.a) not in page.evaluate("document.body.textContent")
+        until(
+            lambda: "lacks its token" in (page.evaluate("(document.body || {}).textContent") or "")
+        )
+        assert os.fspath(place.a) not in page.evaluate("(document.body || {}).textContent")
     finally:
         page.close()
