@@ -131,3 +131,18 @@ def test_prune_answers_with_the_values_of_the_reference(words: str, *, dry_run: 
 
 def test_where_there_is_nothing_to_prune_people_are_told_so() -> None:
     assert rendering_worktrees.pruned(Pruned((), dry_run=False)).lines == ("Nothing to prune.",)
+
+
+def test_of_a_large_pool_people_read_the_beginning_and_programs_all() -> None:
+    entries = [FREE._replace(port=port) for port in range(5001, 5301)]
+    rendered = rendering_ports.port_list(entries, "/repo")
+    assert len(rendered.lines) == 1 + 20 + 1
+    assert "280 more" in rendered.lines[-1]
+    assert len(json.loads(json.dumps(rendered.data))["ports"]) == 300
+
+
+def test_of_many_findings_people_read_the_beginning_and_programs_all() -> None:
+    gone = Finding("claim", "port 5002", "its worktree is gone", files=(Path("/x"),))
+    rendered = rendering_worktrees.pruned(Pruned((gone,) * 30, dry_run=True))
+    assert len(rendered.lines) == 20 + 1
+    assert len(rendered.data["pruned"]) == 30  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from pathlib import Path
 from devservers.inngest.apps import App, Synced
 from devservers.inngest.runs import Run, Runs
 from devservers.kind import Check
+from devservers.rendering import lists
 from devservers.rendering.servers import Rendered
 from devservers.rendering.table import table
 
@@ -33,13 +34,19 @@ def apps(found: Sequence[App], here: str, pinned: Path | None = None) -> Rendere
         for app in found
     ]
     titles = ("", "PORT", "STATE", "APP", "FUNCTIONS", "BRANCH", "WORKTREE")
+    titled, *listed = table(titles, rows)
     return Rendered(
         {
             "apps": [app.data() for app in found],
             "pinned": str(pinned) if pinned else None,
             "next": ("inv inngest.sync",) if _is_shadowed(found, here) else (),
         },
-        (*table(titles, rows), *((f"Pinned: {pinned}",) if pinned else ()), *_next(found, here)),
+        (
+            titled,
+            *lists.cut(listed),
+            *((f"Pinned: {pinned}",) if pinned else ()),
+            *_next(found, here),
+        ),
     )
 
 

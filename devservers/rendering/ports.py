@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from devservers.kind import Exports
 from devservers.ports.assignment import Assigned
 from devservers.ports.pool import Entry
+from devservers.rendering import lists
 from devservers.rendering.servers import Rendered
 from devservers.rendering.table import table
 
@@ -59,7 +60,9 @@ def port_list(found: Sequence[Entry], here: str) -> Rendered:
         for entry in found
     ]
     titles = ("", "PORT", "STATE", "LISTENER", "BRANCH", "WORKTREE")
-    return Rendered({"ports": [entry._asdict() for entry in found]}, table(titles, rows))
+    data = {"ports": [entry._asdict() for entry in found]}
+    first, *rest = table(titles, rows)
+    return Rendered(data, (first, *lists.cut(rest)))
 
 
 def holders(port: int, found: Sequence[dict[str, object]]) -> Rendered:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from devservers.errors import DevServerError, NeedFailedError
 from devservers.kind import Kind, User
 from devservers.lifecycle.result import Ensured
-from devservers.rendering import servers
+from devservers.rendering import lists, servers
 from devservers.rendering.servers import Rendered
 from devservers.worktrees.prune import Finding, Pruned
 from devservers.worktrees.together import Down, LeftAlone, Up
@@ -101,7 +101,7 @@ def pruned(result: Pruned) -> Rendered:
         "warnings": result.warnings,
     }
     lines = [_finding(found, dry_run=result.dry_run) for found in result.findings]
-    return Rendered(data, tuple(lines or ["Nothing to prune."]), result.warnings)
+    return Rendered(data, lists.cut(lines or ["Nothing to prune."]), result.warnings)
 
 
 def _finding(found: Finding, *, dry_run: bool) -> str:
