@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from devservers import worktree
@@ -18,21 +19,24 @@ class PortHolder(NamedTuple):
     worktree: Worktree | None
 
 
+Places = dict[Path, Worktree | None]
 _seen: tuple[Socket, ...] | None = None
+_places: Places | None = None
 
 
 @contextmanager
-def seen(listening: tuple[Socket, ...]) -> Iterator[None]:
+def seen(listening: tuple[Socket, ...], places: Places) -> Iterator[None]:
     """Let whoever asks in here, in any thread, be told of those sockets.
 
     For what asks many servers one question at one moment: to look each time costs the most of all.
+    `places` are folders whose worktree is known from shortly before; those that aren't are added.
     """
-    global _seen  # noqa: PLW0603 - one process gives one answer
-    before, _seen = _seen, listening
+    global _seen, _places
+    before, _seen, _places = (_seen, _places), listening, places
     try:
         yield
     finally:
-        _seen = before
+        _seen, _places = before
 
 
 def listeners_by_port() -> dict[int, PortHolder]:
@@ -52,4 +56,9 @@ def worktree_of(pid: int) -> Worktree | None:
     A stranger's process may stand anywhere, and git's folder above it may hold anything.
     """
     folder = process_info.folder(pid)
-    return worktree.peek(folder) if folder and not process_info.is_gone(pid) else None
+    if folder is None or process_info.is_gone(pid):
+        return None
+    places = {} if _places is None else _places
+    if folder not in places:
+        places[folder] = worktree.peek(folder)
+    return places[folder]

@@ -69,7 +69,7 @@ def test_the_text_is_short_and_what_the_repository_has(place: Place) -> None:
     assert "`devservers dev.up --json`" in place.run("agents.show", program=DEVSERVERS).out
     assert len(text.split()) < 260
     (place.main / "tasks.py").symlink_to(place.a / "tasks.py")
-    place.behave(scope="worktree", ports=[place.port, *range(place.port + 2, place.port + 5)])
+    place.behave(scope="worktree", ports=[place.port + step for step in (0, 2, 3, 5)])
     data = json.loads(place.config.read_text())
     del data["inngest"]["pidFile"]
     place.config.write_text(json.dumps(data))

@@ -285,7 +285,7 @@ def test_what_another_server_needs_is_in_use_as_long_as_that_is(place: Place) ->
 
 def test_an_inngest_server_of_its_own_is_in_use_as_long_as_its_app_is(place: Place) -> None:
     place.behave()
-    own = {"scope": "worktree", "ports": [place.port, *range(place.port + 2, place.port + 5)]}
+    own = {"scope": "worktree", "ports": [place.port + step for step in (0, 2, 3, 5)]}
     data = json.loads(place.config.read_text())
     data["inngest"] = {"command": data["inngest"]["command"], **own}
     place.config.write_text(json.dumps(data))

@@ -12,12 +12,14 @@ from devservers.kind import Assignment, Exports, Kind
 from devservers.lifecycle import status
 from devservers.lifecycle.activity import Asked, Usage, Watch
 from devservers.lifecycle.result import Status
+from devservers.listeners import Places
 from devservers.system import sockets, threads
 from devservers.system.identity import Socket
 from devservers.system.threads import Question
 from devservers.worktree import Worktree
 from devservers.worktrees.heads import Head, Heads
 
+KEPT = 20.0  # seconds
 PATIENCE = 1.3  # seconds for the answers of all servers together: an overview takes two at most
 Identities = tuple[object, ...]
 
@@ -57,11 +59,20 @@ class Memory(NamedTuple):
 
     activity: Watch
     heads: Heads
+    places: dict[float, Places]
+    """Which folder is in which worktree, by when that was asked."""
 
     @classmethod
     def empty(cls) -> "Memory":
         """Return one that knows nothing yet."""
-        return cls(Watch(), Heads())
+        return cls(Watch(), Heads(), {})
+
+    def known_places(self) -> Places:
+        """Return what is known of folders, for not too long: worktrees come and go."""
+        now = time.monotonic()
+        for asked in [asked for asked in self.places if now - asked > KEPT]:
+            del self.places[asked]
+        return self.places.setdefault(next(iter(self.places), now), {})
 
 
 def overview(settings: Config, here: Worktree, memory: Memory | None = None) -> Overview:
@@ -72,7 +83,7 @@ def overview(settings: Config, here: Worktree, memory: Memory | None = None) -> 
     """
     # Once, not once a worktree: these are the questions whose cost grows with the machine.
     listening = sockets.listening()
-    with listeners.seen(listening):
+    with listeners.seen(listening, memory.known_places() if memory else {}):
         return _overview(settings, here, _servers(settings, listening), memory)
 
 
