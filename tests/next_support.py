@@ -124,8 +124,12 @@ class NextWorld(World):
 
     def sweeps(self) -> list[psutil.Process]:
         """Return what looks for idle servers in passing, just now."""
-        found = self.processes.carrying(TEST_MARK, self.processes.mark)
-        return [one for one in found if one.cmdline()[-2:] == ["--detached", "idle"]]
+        found = []
+        for one in self.processes.carrying(TEST_MARK, self.processes.mark):
+            with contextlib.suppress(psutil.Error):  # it has ended since
+                if one.cmdline()[-2:] == ["--detached", "idle"]:
+                    found.append(one)
+        return found
 
     def claim(self, folder: Path) -> str:
         """Return the text of a worktree's `.dev-port`."""
