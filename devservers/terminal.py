@@ -69,13 +69,16 @@ def linked(text: str) -> str:
 class LogFilter:
     """Makes a log safe that comes in pieces, cut anywhere: colours pass, nothing else does.
 
+    With `colours` false, they are taken out.
+
     No piece leaves the terminal coloured, whoever ends the process: what is in force at its end is
     taken back, and set again by the next.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, colours: bool = True) -> None:
         import re  # noqa: PLC0415 - for logs only
 
+        self._wanted = colours
         unsafe = "".join(map(chr, _SHOWN))
         self._special = re.compile(f"\r\n|{_colour()}|[{re.escape(unsafe)}]")
         self._half = re.compile(rf"(?:\r|\x1b(?:\[[0-9;:]{{0,{_LONGEST_COLOUR}}})?)\Z")
@@ -100,6 +103,8 @@ class LogFilter:
             return "\n"
         if len(found) == 1:
             return _SHOWN[ord(found)]
+        if not self._wanted:
+            return ""
         if found in {"\x1b[m", _RESET}:
             self._colours.clear()
         else:

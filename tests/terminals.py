@@ -28,8 +28,12 @@ class Terminal:
                 data = os.read(self.own, 65536)
             except OSError:
                 break
-            self.text += data.decode()
+            self.text += data.decode("utf-8", "backslashreplace")
         return self.text
+
+    def close(self) -> None:
+        os.close(self.own)
+        os.close(self.its)
 
     def frames(self) -> list[list[str]]:
         """Return the lines of every whole frame that was drawn."""

@@ -1,7 +1,8 @@
 """Logs: the last lines of a file of any size, following it, rotating it."""
 
+import os
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,6 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "server.log"
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "FOLLOW_POLL", 0.0001)
-
-
 def decoded(content: bytes) -> str:
     return content.decode("utf-8", "backslashreplace")
 
@@ -54,15 +50,16 @@ def append(log: Path, content: bytes) -> None:
 
 def followed(log: Path, lines: int, steps: list[Callable[[], object]]) -> str:
     """Follow `log`, do one of `steps` each time everything was read, and end after the last."""
-    pending: Iterator[Callable[[], object]] = iter([lambda: None, *steps])
-
-    def ended() -> bool:
-        step = next(pending, None)
-        if step is not None:
-            step()
-        return step is None
-
-    return "".join(logs.follow(log, lines, ended=ended))
+    reader = logs.Follower(log, lines)
+    files = [b""]
+    for step in (lambda: None, *steps):
+        step()
+        for block in reader.read():
+            files[-1] += block
+            if not block:
+                files.append(b"")
+    reader.close()
+    return "".join(map(decoded, files))
 
 
 @SAME_FILE
@@ -274,11 +271,33 @@ def test_half_a_letter_at_the_end_of_a_file_does_not_join_the_next_files_first(
     assert followed(log, 1, [renew]) == "0123456789\\xc3\\xa4"
 
 
-def test_follow_closes_its_file_when_the_reader_stops(log: Path) -> None:
-    write(log, b"line\n")
-    reader = logs.follow(log, 1)
-    assert next(reader) == "line\n"
-    reader.close()  # type: ignore[attr-defined] # a ResourceWarning is an error here
+def test_whoever_stops_in_the_middle_reads_on_from_there_also_across_a_rotation(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "BLOCK", 2)
+    write(log, b"0123456789")
+    reader = logs.Follower(log, 1)
+    found = [next(reader.read())]
+    logs.rotate(log, 1)
+    write(log, b"new")
+    while block := next(reader.read(), None):
+        found.append(block)
+    assert b"".join(found) == b"0123456789"
+    assert b"".join(reader.read()) == b"new"
+    reader.close()
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_of_a_file_that_was_not_there_everything_is_new(log: Path, lines: int) -> None:
+    assert followed(log, lines, [lambda: write(log, b"1\n2\n3\n")]) == "1\n2\n3\n"
+
+
+def test_what_is_no_plain_file_is_not_read(log: Path) -> None:
+    os.mkfifo(log)  # nobody writes: to open it would take for ever
+    assert followed(log, 1, []) == ""
+    with pytest.raises(FileNotFoundError):
+        list(logs.tail(log, 1))
+    assert followed(log.parent, 1, []) == ""
 
 
 def test_a_log_that_is_too_large_is_rotated(log: Path) -> None:

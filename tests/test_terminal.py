@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from terminals import Terminal
 
 from devservers.rendering.table import table
 from devservers.terminal import LogFilter, block, cell, line
@@ -34,10 +35,12 @@ class Shown(NamedTuple):
     code: int = 0
 
 
-def on_terminal(world: World, *words: str, cwd: Path | None = None) -> tuple[int, str]:
+def on_terminal(
+    world: World, *words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> tuple[int, str]:
     """Run `inv` with stdout and stderr on a terminal; return its status and what was printed."""
     ours, its = pty.openpty()
-    child = world.start(*words, cwd=cwd, stdout=its, stderr=its)
+    child = world.start(*words, cwd=cwd, env=env, stdout=its, stderr=its)
     os.close(its)
     found = b""
     try:
@@ -204,26 +207,29 @@ def test_the_hooks_one_line_commands_nothing(world: World) -> None:
 # Logs
 
 
-def test_a_log_may_have_colours_and_nothing_else(world: World) -> None:
-    world.log.write_bytes(b"\x1b[1;38:5:1mred\x1b[0m\r\n" + f"{EVIL}\ttab\n".encode())
+def test_a_log_may_have_colours_on_a_terminal_and_nothing_else(world: World) -> None:
+    evil = EVIL.removesuffix("\r")
+    world.log.write_bytes(b"\x1b[1;38:5:1mred\x1b[0m\r\n" + f"{evil}\ttab\n".encode())
     done = world.run("inngest.logs")
     assert (done.code, done.err) == (0, "")
-    red, evil = done.out.splitlines()
-    assert red == "\x1b[1;38:5:1mred\x1b[0m"
-    assert evil == r"\x1b]0;OWNED\x07\x9b2J\u202e\x7f\r" + "\ttab"
-    assert on_terminal(world, "inngest.logs") == (0, done.out)
+    red, shown = done.out.splitlines()
+    assert red == "red"
+    assert shown == r"\x1b]0;OWNED\x07\x9b2J\u202e\x7f" + "\ttab"
+    assert on_terminal(world, "inngest.logs") == (0, f"\x1b[1;38:5:1mred\x1b[0m\n{shown}\n")
+    assert on_terminal(world, "inngest.logs", env={"NO_COLOR": "1"}) == (0, done.out)
 
 
 @pytest.mark.parametrize("words", [(), ("--follow",)])
 def test_a_log_leaves_no_colour_behind(world: World, words: tuple[str, ...]) -> None:
-    world.log.write_text("\x1b[31mred\n")
-    child = world.start("inngest.logs", *words)
-    assert child.stdout
-    assert child.stdout.readline() == b"\x1b[31mred\n"
-    assert child.stdout.read(4) == b"\x1b[0m"
+    world.log.write_text("\x1b[31mred\nstill ")
+    seen = Terminal(80, 24)
+    child = world.start("inngest.logs", *words, stdout=seen.its)
+    until(lambda: "still" in seen.read())
     if words:
         child.kill()
     assert child.wait(20) in {0, -signal.SIGKILL}
+    assert seen.read() == "\x1b[31mred\x1b[0m\r\n\x1b[31mstill \x1b[0m"
+    seen.close()
 
 
 def test_follow_sees_through_a_sequence_that_comes_in_pieces(world: World) -> None:
@@ -247,7 +253,7 @@ def test_follow_sees_through_a_sequence_that_comes_in_pieces(world: World) -> No
     os.killpg(child.pid, signal.SIGTERM)
     assert child.wait(20) == 143
     text = SGR.sub("", seen.decode() + child.stdout.read().decode())
-    assert text == "a b \\x1b[2J c\nd\\re\\x1b\n"
+    assert text == "a b \\x1b[2J c\nd\ne\\x1b\n"  # e is written over d
 
 
 @given(st.lists(st.text("\x1b[0;:1mJ]\r\nx\x9b\u202e\x07\t\0", max_size=12), max_size=8))

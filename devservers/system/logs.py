@@ -1,16 +1,16 @@
 """Log files: the last lines of one of any size, following it, rotating it before a start."""
 
 import codecs
+import errno
 import math
 import os
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 BLOCK = 64 * 1024  # bytes read at once: what memory a tail needs, whatever the file and its lines
-FOLLOW_POLL = 0.1  # seconds
+ALL = 1 << 62  # lines
 
 
 def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
@@ -28,7 +28,7 @@ def tail(path: Path, lines: int, *, start: int = 0) -> Iterator[str]:
 
 def blocks(path: Path, lines: int, *, start: int = 0) -> Iterator[bytes]:
     """Yield what `tail` does, as the bytes that they are. Raises OSError."""
-    with open(path, "rb") as stream:  # one form for all reads here
+    with _open(path) as stream:
         end = stream.seek(0, os.SEEK_END)  # what comes meanwhile is too late
         left = end - stream.seek(_tail_offset(stream, lines, start, end))
         while block := stream.read(min(BLOCK, left)):
@@ -73,20 +73,22 @@ class Follower:
     """A log that is read as it grows, in bytes: from its last lines on.
 
     A file that is replaced (rotated) or truncated is read on from the new beginning, after the
-    rest of the old one. One that isn't there yet may come.
+    rest of the old one. One that isn't there yet may come: then all of it is new.
     """
 
-    def __init__(self, path: Path, lines: int) -> None:
-        self._path, self._lines = path, lines
+    def __init__(self, path: Path, lines: int, start: int = 0) -> None:
+        self._path, self._lines, self._from = path, lines, start
         self._stream: BinaryIO | None = None
 
     def read(self) -> Iterator[bytes]:
-        """Yield what has been written since, in blocks; b"" where a file ends for good."""
+        """Yield what has been written since, in blocks; b"" where a file ends for good.
+
+        Whoever stops before the end gets the rest by another `read`. Raises OSError.
+        """
         while True:
-            if self._stream is None and not self._start():
+            stream = self._stream = self._stream or self._start()
+            if stream is None:
                 return
-            stream = self._stream
-            assert stream is not None  # noqa: S101 - for mypy: `_start` has opened it
             replaced = _is_replaced(stream, self._path)  # asked first: then the rest is complete
             while block := stream.read(BLOCK):
                 yield block
@@ -104,33 +106,17 @@ class Follower:
             self._stream.close()
             self._stream = None
 
-    def _start(self) -> bool:
-        self._stream = _open(self._path)
-        if self._stream is None:
-            return False
-        end = self._stream.seek(0, os.SEEK_END)
-        self._stream.seek(_tail_offset(self._stream, self._lines, 0, end))
-        self._lines = 1 << 62  # of a file that comes later everything is new
-        return True
-
-
-def follow(path: Path, lines: int, *, ended: Callable[[], bool] = lambda: False) -> Iterator[str]:
-    """Yield the text of the last `lines` lines, then what is appended, until `ended` says so.
-
-    See `Follower`; bytes that are no UTF-8 are shown as in `tail`.
-    """
-    log, decoder = Follower(path, lines), _decoder()
-    try:
-        while True:
-            over = ended()
-            for block in log.read():
-                yield decoder.decode(block, final=not block)
-            if over:
-                yield decoder.decode(b"", final=True)
-                return
-            time.sleep(FOLLOW_POLL)
-    finally:
-        log.close()
+    def _start(self) -> BinaryIO | None:
+        lines, start = self._lines, self._from
+        try:
+            stream = _open(self._path)
+        except FileNotFoundError:
+            stream = None
+        self._lines, self._from = ALL, 0  # of a file that comes later everything is new
+        if stream is not None:
+            end = stream.seek(0, os.SEEK_END)
+            stream.seek(_tail_offset(stream, lines, start, end))
+        return stream
 
 
 def prepare(path: Path, most: int) -> int:
@@ -183,6 +169,8 @@ def size(path: Path) -> int | None:
 def _tail_offset(stream: BinaryIO, lines: int, start: int, end: int) -> int:
     if lines <= 0:
         return end
+    if lines >= ALL:
+        return min(start, end)
     position, missing = end, lines
     while position > start:
         begin = max(start, position - BLOCK)
@@ -213,11 +201,16 @@ def _decoded(
         yield decoder.decode(block)
 
 
-def _open(path: Path) -> BinaryIO | None:
-    try:
-        return open(path, "rb")  # closed by follow
-    except FileNotFoundError:
-        return None
+def _open(path: Path) -> BinaryIO:
+    """Open a log to read. Raises OSError: FileNotFoundError also for what is no plain file.
+
+    A pipe would hold its reader up, and a device such as /dev/zero never ends.
+    """
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, "it is not a file", str(path))
+    return open(fd, "rb")
 
 
 def _is_replaced(stream: BinaryIO, path: Path) -> bool:

@@ -1,11 +1,10 @@
 """dev.*: all servers of a worktree at once, and every worktree at a glance."""
 
-import contextlib
 import sys
 
 from devservers import config, console, kinds, worktree
 from devservers.config import Config
-from devservers.errors import StateUnusableError, UsageError
+from devservers.errors import UsageError
 from devservers.rendering.servers import Rendered
 from devservers.tasks import factory, flags
 from devservers.tasks.definition import Definition, Flag, Group
@@ -71,24 +70,16 @@ def _logs(
     all: bool,  # noqa: A002 - the flag's name
     raw: bool,
 ) -> None:
-    from devservers.rendering import lines as rendering  # noqa: PLC0415 - only here
-    from devservers.worktrees import logstream  # noqa: PLC0415 - only here
+    from devservers.rendering.lines import Named, Objects  # noqa: PLC0415 - only here
+    from devservers.worktrees import logfiles  # noqa: PLC0415 - only here
 
     count = flags.whole("--lines", lines)
     settings, here = _here()
-    branches = [len(tree.branch or "") + 1 for tree in worktree.every(here)] if all else [0]
-    width = max(map(len, kinds.of(settings))) + max(branches)
-    colours = console.has_colours() and not raw
-    looks = rendering.Looks(width, colours=colours, everywhere=all, raw=raw)
-    stream = (logstream.follow if follow else logstream.last)(settings, here, count, everywhere=all)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):  # the usual way to end --follow
-            for line in stream:
-                console.put(f"{rendering.as_json(line)}\n" if as_json else looks.shown(line))
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise StateUnusableError(f"A log can't be read: {error}.") from error
+    found = logfiles.of(settings, here, everywhere=all)
+    sources = [log.source for log in found]
+    named = Named(sources, colours=console.has_colours(), everywhere=all, raw=raw)
+    look = logfiles.again(here, everywhere=all) if follow else None
+    factory.print_logs(found, count, Objects() if as_json else named, look)
 
 
 def _env(*, as_json: bool, format: str) -> Rendered | None:  # noqa: A002 - the flag's name

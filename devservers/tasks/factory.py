@@ -2,12 +2,12 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from devservers import config, console, kinds, terminal, worktree
-from devservers.errors import StateUnusableError
+from devservers import config, console, kinds, worktree
 from devservers.kind import Kind
 from devservers.lifecycle import result, used
 from devservers.lifecycle.result import Ensured
@@ -17,6 +17,10 @@ from devservers.spec import ServerSpec
 from devservers.tasks import flags
 from devservers.tasks.definition import Definition, Flag, Group, task
 from devservers.worktrees import passing
+
+if TYPE_CHECKING:
+    from devservers.rendering.lines import Named, Objects, Plain
+    from devservers.worktrees.logfiles import Log, Look
 
 __all__ = ["Flag", "group", "task"]
 
@@ -147,7 +151,7 @@ def _status(kind: Kind) -> Definition:
 
 
 def _logs(kind: Kind) -> Definition:
-    def show(*, as_json: bool, lines: str, follow: bool) -> Rendered:
+    def show(*, as_json: bool, lines: str, follow: bool, raw: bool) -> Rendered:
         from devservers.lifecycle import status  # noqa: PLC0415 - only here
 
         count = flags.whole("--lines", lines)
@@ -157,7 +161,7 @@ def _logs(kind: Kind) -> Definition:
         found = status.log_file(spec)
         if as_json or found.path is None or not (found.exists or follow):
             return servers.of(servers.logs(found), spec)
-        _print_log(Path(found.path), count, follow=follow)
+        _print_log(kind, Path(found.path), count, follow=follow, raw=raw)
         return Rendered({})
 
     return task(
@@ -168,25 +172,42 @@ def _logs(kind: Kind) -> Definition:
             "json_": Flag(default=False, help="where the log is, as one JSON object"),
             "lines": Flag(LINES, f"how many of the last lines (default {LINES})"),
             "follow": Flag(default=False, help="go on printing what is appended, until ^C"),
+            "raw": Flag(default=False, help="the bytes as they are in the log"),
         },
     )
 
 
-def _print_log(path: Path, count: int, *, follow: bool) -> None:
-    shown = terminal.LogFilter()
+def _print_log(kind: Kind, path: Path, count: int, *, follow: bool, raw: bool) -> None:
+    from devservers.rendering.lines import Plain  # noqa: PLC0415 - only here
+    from devservers.worktrees.logfiles import Log, Source  # noqa: PLC0415 - only here
+
+    found = (Log(Source(None, None, kind.name), path),)
+    looks = Plain(colours=console.has_colours(), raw=raw)
+    print_logs(found, count, looks, (lambda: found) if follow else None)
+
+
+def print_logs(
+    found: "tuple[Log, ...]",
+    count: int,
+    looks: "Named | Objects | Plain",
+    look: "Look | None" = None,
+) -> None:
+    """Print the last lines of logs; with `look` what is written, too, until ^C.
+
+    Raises StateUnusableError, UsageError, BrokenPipeError.
+    """
+    from devservers.worktrees import logstream  # noqa: PLC0415 - only here
+
+    if look is None:
+        stream = logstream.last(found, count)
+    else:
+        stream = logstream.follow(found, count, look, console.say)
     with contextlib.suppress(KeyboardInterrupt):  # the usual way to end --follow
-        for text in _pieces(path, count, follow=follow):
-            console.put(shown.feed(text))
-        console.put(shown.feed("", final=True))
-
-
-def _pieces(path: Path, count: int, *, follow: bool) -> Iterator[str]:
-    from devservers.system import logs  # noqa: PLC0415 - only here
-
-    try:
-        yield from logs.follow(path, count) if follow else logs.tail(path, count)
-    except OSError as error:
-        raise StateUnusableError(f"{path} can't be read: {error.strerror or error}.") from error
+        for lines in stream:
+            if text := looks.shown(lines):
+                console.put(text)
+    if text := looks.rest():
+        console.put(text)
 
 
 def _run(kind: Kind) -> Definition:
