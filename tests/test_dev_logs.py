@@ -17,6 +17,7 @@ from terminals import Terminal
 
 from devservers.rendering import lines as rendering
 from devservers.worktrees import logstream
+from devservers.worktrees.logfiles import Log, Source
 from next_support import NextWorld, next_world
 from support import heed_interrupts, until
 
@@ -223,12 +224,37 @@ def test_of_where_a_server_writes_from_now_on_no_older_run_is_shown(
     assert "inngest | ancient" not in seen.lines()
 
 
+def test_what_was_written_before_a_log_moved_is_shown_and_what_was_there_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logstream, "LOOK", 0)
+    source = Source(None, None, "x")
+    old, new = Log(source, tmp_path / "old"), Log(source, tmp_path / "new")
+    old.path.write_text("old 1\n")
+    new.path.write_text("of another run\n")
+    moves = iter((old, new))
+
+    def look() -> tuple[Log, ...]:
+        log = next(moves, None)
+        if log is new:
+            old.path.write_text("old 1\nold 2\nold 3")  # since the last read
+        elif log is None:
+            new.path.write_text("of another run\nnew\n")
+        return (log or new,)
+
+    stream = logstream.follow((old,), 1, look, pytest.fail)
+    found: list[bytes] = []
+    until(lambda: found.extend(line.data for line in next(stream)) or b"new" in found)
+    stream.close()  # type: ignore[attr-defined] # a ResourceWarning is an error here
+    assert found == [b"old 1", b"old 2", b"old 3", b"new"]
+
+
 def test_another_branch_is_another_name_and_nothing_is_shown_again(
     place: Place, following: Callable[..., Following]
 ) -> None:
     log = place.log_of("nextjs", place.a)
     log.write_text("before\n")
-    seen = following("--all", "--json")
+    seen = following("--all", "--json", "--lines=99999")
     until(seen.lines)
     place.git("checkout", "-q", "-b", "b2", cwd=place.a)
 
@@ -299,7 +325,10 @@ def test_a_log_that_can_not_be_read_hides_no_other(
     assert (first["line"], last["error"]["code"]) == ("hello", "state-unusable")
     with (place.folder / "said").open("wb") as said:
         seen = following(stderr=said.fileno())
-        seen.shows("worker  | hello")
+        for number in range(3):  # the other is tried again each time
+            with place.log_of("worker").open("a") as stream:
+                stream.write(f"{number}\n")
+            seen.shows(f"worker  | {number}")
         wrong.unlink()
         wrong.write_text("mended\n")
         seen.shows("nextjs  | mended")
@@ -366,6 +395,11 @@ def test_a_sequence_that_comes_in_two_pieces_commands_nothing(
             stream.write(piece)
         until(lambda count=count: len(seen.lines()) > count)
     assert seen.lines()[1:] == ["worker  | tle\\x07\\x1b", "worker  | [2J"]
+
+
+def test_a_progress_bar_that_has_not_begun_is_no_line(place: Place) -> None:
+    place.log_of("worker").write_text("done\n\r")
+    assert place.logs() == ["worker  | done"]
 
 
 def test_of_a_progress_bar_that_never_rests_a_state_is_shown_now_and_then(

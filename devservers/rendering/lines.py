@@ -171,4 +171,4 @@ def _as_json(line: Line) -> str:
         "server": source.server,
         "line": line.data.removesuffix(b"\r").decode("utf-8", "backslashreplace"),
     }
-    return json.dumps(data).replace("\x7f", "\\u007f") + "\n"
+    return json.dumps(data) + "\n"

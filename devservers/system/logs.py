@@ -169,8 +169,6 @@ def size(path: Path) -> int | None:
 def _tail_offset(stream: BinaryIO, lines: int, start: int, end: int) -> int:
     if lines <= 0:
         return end
-    if lines >= ALL:
-        return min(start, end)
     position, missing = end, lines
     while position > start:
         begin = max(start, position - BLOCK)

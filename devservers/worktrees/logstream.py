@@ -181,7 +181,6 @@ def _read(reader: _Reader, warn: Callable[[str], None]) -> tuple[list[Line], boo
             warn(f"warning: {fault}")
         reader.fault = fault
         return [], False
-    reader.fault = None
     return come
 
 
