@@ -67,10 +67,15 @@ def linked(text: str) -> str:
     return terminal.linked(text) if known else text
 
 
+def is_terminal() -> bool:
+    """Return whether people read what is written to stdout."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def has_colours() -> bool:
     """Return whether stdout is a terminal whose user wants colours (no-color.org)."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return wanted and sys.stdout is not None and sys.stdout.isatty()
+    return wanted and is_terminal()
 
 
 def say(text: str) -> None:

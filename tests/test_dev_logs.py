@@ -529,12 +529,12 @@ def test_no_server_writes_in_anothers_name(place: Place) -> None:
     assert place.logs() == ["inngest | INFO  a", "inngest | nextjs  | forged", "inngest | b"]
 
 
-def test_a_servers_own_task_shows_its_log_the_same_way(place: Place) -> None:
-    place.log_of("inngest").write_text(
-        '{"time":"2026-11-27T18:04:05Z","level":"ERROR","msg":"no"}\n'
-        "\x1b[32mgreen\x1b[2J\n10%\r20%\r\nend"
-    )
-    assert place.run("inngest.logs").out == "18:04:05 ERROR no\ngreen\\x1b[2J\n20%\nend"
+def test_a_servers_own_task_shows_people_its_log_the_same_way_and_leaves_programs_json(
+    place: Place,
+) -> None:
+    written = '{"time":"2026-11-27T18:04:05Z","level":"ERROR","msg":"no"}\n'
+    place.log_of("inngest").write_text(f"{written}\x1b[32mgreen\x1b[2J\n10%\r20%\r\nend")
+    assert place.run("inngest.logs").out == f"{written}green\\x1b[2J\n20%\nend"
     seen = Terminal(80, 24)
     assert place.result(place.start("inngest.logs", stdout=seen.its)).code == 0
     assert seen.read().splitlines() == [

@@ -66,10 +66,13 @@ class Named:
 
 
 class Plain:
-    """Lines of one server: what goes on later is put together again."""
+    """Lines of one server: what goes on later is put together again.
 
-    def __init__(self, *, colours: bool, raw: bool) -> None:
-        self._colours, self._raw = colours, raw
+    JSON stays JSON unless it is `for_people`: whoever reads a pipe may parse it.
+    """
+
+    def __init__(self, *, colours: bool, raw: bool, for_people: bool) -> None:
+        self._colours, self._raw, self._for_people = colours, raw, for_people
         self._safe = terminal.LogFilter(colours=colours)
         self._over = False  # what comes next in this line replaces what was shown of it
 
@@ -84,7 +87,7 @@ class Plain:
         return self._safe.feed("", final=True)
 
     def _shown(self, line: Line) -> str:
-        rows = _rows(line, colours=self._colours)
+        rows = _rows(line, colours=self._colours, for_people=self._for_people)
         is_over = self._over or b"\r" in line.data.removesuffix(b"\r")
         before = self.rest() + "\n" if is_over and not line.begins and rows != [""] else ""
         if line.ends or rows != [""]:
@@ -110,10 +113,10 @@ def _bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def _rows(line: Line, *, colours: bool) -> list[str]:
+def _rows(line: Line, *, colours: bool, for_people: bool = True) -> list[str]:
     """Return a line as text: of each row the last state, where it was written over and over."""
     text = line.data.decode("utf-8", "backslashreplace")
-    if line.begins and line.ends:
+    if line.begins and line.ends and for_people:
         text = readable(text.removesuffix("\r"), colours=colours)
     return [row.rstrip("\r").rpartition("\r")[2] for row in text.split("\n")]
 

@@ -182,7 +182,8 @@ def _print_log(kind: Kind, path: Path, count: int, *, follow: bool, raw: bool) -
     from devservers.worktrees.logfiles import Log, Source  # noqa: PLC0415 - only here
 
     found = (Log(Source(None, None, kind.name), path),)
-    looks = Plain(colours=console.has_colours(), raw=raw)
+    people = console.is_terminal()
+    looks = Plain(colours=console.has_colours(), raw=raw, for_people=people)
     print_logs(found, count, looks, (lambda: found) if follow else None)
 
 
