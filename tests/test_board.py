@@ -2,13 +2,17 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import select
 import socket
 import stat
+import sys
+import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +20,17 @@ import psutil
 import pytest
 from browser import Browser
 
+from devservers.board import guests, watch
 from devservers.board import server as board_server
 from devservers.board.watch import Watch
 from devservers.kind import Exports
-from devservers.worktrees.overview import Overview
+from devservers.worktrees import overview
+from devservers.worktrees.heads import Head
+from devservers.worktrees.overview import Overview, Row
 from next_support import NextWorld, next_world
-from support import accepts, until
+from support import accepts, is_alive, until
+
+Pair = tuple[socket.socket, Callable[[], bool]]
 
 
 class Place(NextWorld):
@@ -46,7 +55,8 @@ class Place(NextWorld):
         """Ask as the page would, but for `headers`: None leaves one out."""
         port = self.board_port
         sent: dict[str, str | None] = {"Host": f"127.0.0.1:{port}"}
-        sent |= {"Authorization": f"Bearer {self.token}"}
+        if "Authorization" not in headers:
+            sent["Authorization"] = f"Bearer {self.token}"
         data = None
         if body is not None:
             data = body if isinstance(body, str) else json.dumps(body)
@@ -157,6 +167,65 @@ def test_its_token_is_for_its_user_alone(board: Place) -> None:
     assert str(file) in board.refused("dev.board", code=17)["message"]
 
 
+def test_all_who_ask_first_get_the_same_address_and_it_is_good(place: Place) -> None:
+    told = [ran.json["url"] for ran in place.at_once([place.a, place.b] * 3, "dev.board", "--json")]
+    assert len(set(told)) == 1
+    assert told[0].endswith(f"#{place.token}")
+    assert place.press(place.a, "nextjs", "stop")[0] == 200
+
+
+def test_a_token_that_cannot_be_used_is_said_in_a_sentence_whoever_starts_it(place: Place) -> None:
+    file = place.main / ".git/devservers/board.token"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("x")
+    said = place.run("board.ensure")
+    assert said.code == 13
+    assert "can be read by others" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_who_removes_the_token_takes_it_back_at_once(board: Place) -> None:
+    old, told = board.token, board.events()
+    next(told)
+    (board.main / ".git/devservers/board.token").unlink()
+    assert board.ask("GET", "/events", Authorization=f"Bearer {old}")[0] == 401
+    list(told)  # it ends
+    again = board.call("dev.board")
+    assert again["action"] == "already-running"
+    assert board.token != old
+    assert board.press(board.a, "nextjs", "stop")[0] == 200
+    bearer = f"Bearer {old}"
+    assert board.press(board.a, "nextjs", "stop", Authorization=bearer)[0] == 401
+
+
+def test_it_is_opened_without_its_token_in_the_arguments_of_a_process(place: Place) -> None:
+    seen = place.folder / "opened"
+    browser = place.bin / "browser"
+    browser.write_text(f'#!/bin/sh\necho noise\necho "$@" >{seen}.new\nmv {seen}.new {seen}\n')
+    browser.chmod(0o755)
+    told = place.call("dev.board", "--open", env=place.env({"BROWSER": str(browser)}), real=True)
+    until(seen.exists)
+    assert place.token not in seen.read_text()
+    page = Path(seen.read_text().strip().removeprefix("file://"))
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert f'url={told["url"]}"' in page.read_text()
+    if sys.platform == "darwin":  # there is always one
+        return
+    none = place.env({"BROWSER": "/nothing", "PATH": str(place.folder)})
+    done = place.run("dev.board", "--open", env=none, real=True)
+    assert done.code == 0
+    assert "No browser" in done.err
+
+
+def test_it_ends_with_its_repository(board: Place) -> None:
+    process = psutil.Process(board.call("board.status")["pid"])
+    told = board.events()
+    next(told)
+    (board.main / ".git").rename(board.folder / "gone")
+    until(lambda: not is_alive(process))
+    (board.folder / "gone").rename(board.main / ".git")
+
+
 def test_it_listens_on_this_machine_alone(board: Place) -> None:
     pid = board.call("board.status")["listenerPid"]
     rows = psutil.Process(pid).net_connections("tcp")
@@ -236,6 +305,25 @@ def test_a_second_host_is_not_believed(board: Place) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "GET / HTTP/1.1\r\n" + "X: y\r\n" * 200,
+        "GET / HTTP/1.1\r\nX: " + "y" * 70_000 + "\r\n",
+        "GET /" + "y" * 70_000 + " HTTP/1.1\r\n",
+        "BREW / HTTP/1.1\r\n",
+        "\x16\x03\x01\r\n",
+    ],
+)
+def test_what_is_no_request_or_too_large_is_refused_as_all_else_is(board: Place, text: str) -> None:
+    with socket.create_connection(("127.0.0.1", board.board_port), timeout=10) as connection:
+        with contextlib.suppress(OSError):  # it doesn't read to the end
+            connection.sendall(text.encode() + b"\r\n")
+        with contextlib.suppress(OSError):
+            assert b"Content-Security-Policy: default-src 'none'" in connection.recv(4096)
+    assert board.ask("GET", "/health")[0] == 200
+
+
+@pytest.mark.parametrize(
     "path", ["/../server.py", "/%2e%2e/access.py", "//etc/passwd", "/do", "/x"]
 )
 def test_no_path_leads_to_other_files(board: Place, path: str) -> None:
@@ -251,6 +339,9 @@ def test_no_path_leads_to_other_files(board: Place, path: str) -> None:
         ({"worktree": "A", "server": "nextjs", "action": "run"}, 400),
         ({"worktree": "A", "server": "board", "action": "stop"}, 400),
         ({"worktree": "A", "server": "nextjs; id", "action": "stop"}, 400),
+        ({"worktree": "A", "server": "nextjs", "action": "sync"}, 400),
+        ({"worktree": "A", "server": ["nextjs"], "action": "stop"}, 400),
+        ({"worktree": "A", "server": "nextjs", "action": {}}, 400),
         ({"worktree": ["A"], "server": ["nextjs"], "action": ["stop"]}, 400),
         ([], 400),
         ("{", 400),
@@ -297,15 +388,72 @@ def test_a_page_is_told_at_once_what_has_changed(board: Place) -> None:
 
     answer = until(seen)
     assert answer["logs"][str(board.a)]["nextjs"][-1] == "<b>red</b> \\x1b]0;title\\x07"
-    assert len(answer["graphs"][str(board.a)]) >= 1
+    ((instant, _),) = first["graphs"][str(board.a)]
+    assert abs(first["at"] - instant) <= 1
     told.close()  # type: ignore[attr-defined]
 
 
+def watching() -> Watch:
+    return Watch(Path("/"), lambda: None)
+
+
+def looked(*trees: str) -> Overview:
+    none = {"current": False, "port": None, "served": None, "shares": False}
+    rows = [Row(tree, None, Head(), servers={}, usage={}, **none) for tree in trees]
+    return Overview({}, {}, {}, tuple(rows), Exports())
+
+
 def test_of_a_worktree_that_is_gone_nothing_is_kept() -> None:
-    seen = Watch()
-    seen._graphs = {"/gone": deque([1])}
-    seen._sample(Overview({}, {}, {}, (), Exports()))
+    seen = watching()
+    seen._graphs = {"/gone": deque([(1.0, 1)])}
+    seen._sample(looked(), 100.0)
     assert seen._graphs == {}
+
+
+def test_of_memory_an_hour_is_kept_however_often_it_was_seen() -> None:
+    seen = watching()
+    for instant in [*range(1000, 3000, 2), *range(3000, 6000, 60)]:
+        seen._sample(looked("/a"), float(instant))
+    times = [time for time, _ in seen._graphs["/a"]]
+    assert (times[0], times[-1]) == (2340, 5940)  # the first within an hour before the last
+    assert {b - a for a, b in itertools.pairwise(times)} == {10, 60}
+    for instant in range(6000, 20_000, 2):
+        seen._sample(looked("/a"), float(instant))
+    assert len(seen._graphs["/a"]) == watch.POINTS
+    seen._sample(looked("/a"), 50.0)  # the clock was set back
+    assert list(seen._graphs["/a"]) == [(50, 0)]
+
+
+def test_a_defect_is_told_once_in_the_log_and_the_next_look_is_taken_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    looks = 0
+
+    def broken(*_: object) -> Overview:
+        nonlocal looks
+        looks += 1
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(overview, "overview", broken)
+    monkeypatch.setattr(watch, "LIVE", 0.01)
+    monkeypatch.setattr(watch, "QUIET", 0.01)
+    ended = threading.Event()
+    monkeypatch.setattr(Path, "is_dir", lambda _: looks < 3)
+    seen = Watch(Path("/"), ended.set)
+    seen.start()
+    number, told = seen.after(0, 10)
+    assert json.loads(told)["error"]["message"] == "ZeroDivisionError: of ours"
+    assert seen.after(number, 10)[0] > number
+    assert ended.wait(10)
+    assert capfd.readouterr().err.count("Traceback") == 1
+
+
+def test_graphs_are_told_to_who_comes_and_then_when_they_change() -> None:
+    seen = watching()
+    seen._number, seen._graphed, seen._answer, seen._with_graphs = 5, 4, b"{}", b'{"graphs": {}}'
+    assert seen.after(0, 0) == (5, b'{"graphs": {}}')
+    assert seen.after(3, 0) == (5, b'{"graphs": {}}')
+    assert seen.after(4, 0) == (5, b"{}")
 
 
 def test_a_broken_configuration_is_told_and_passes(board: Place) -> None:
@@ -357,6 +505,75 @@ def test_clients_that_say_nothing_are_few_and_keep_nobody_out(board: Place) -> N
     assert board.call("board.status")["state"] == "running"
 
 
+@pytest.fixture
+def pair() -> Iterator[Callable[[], Pair]]:
+    """Return what makes a connection: our end of it, and whether the other sees it ended."""
+    with contextlib.ExitStack() as held:
+
+        def make() -> Pair:
+            ours, theirs = map(held.enter_context, socket.socketpair())
+            return ours, lambda: bool(select.select([theirs], [], [], 0)[0])
+
+        yield make
+
+
+def test_a_full_house_has_room_for_one_more_while_somebody_says_nothing(
+    pair: Callable[[], Pair],
+) -> None:
+    house = guests.Guests(2, 1000)
+    (first, first_over), (second, second_over), (third, _), (fourth, _) = (pair() for _ in range(4))
+    assert house.admit(first)
+    assert house.admit(second)
+    house.has_asked(first)  # it is being answered
+    assert house.admit(third)
+    assert (first_over(), second_over()) == (False, True)
+    house.has_asked(third)
+    assert not house.admit(fourth)
+    house.left(first)
+    assert house.admit(fourth)
+
+
+def test_who_drips_a_request_is_sent_away_and_who_is_being_answered_is_not(
+    pair: Callable[[], Pair],
+) -> None:
+    house = guests.Guests(9, 0)
+    (one, one_over), (two, two_over) = pair(), pair()
+    house.admit(one)
+    house.admit(two)
+    house.has_asked(two)
+    time.sleep(0.001)
+    house.dismiss_late()
+    assert (one_over(), two_over()) == (True, False)
+    house.wait_for(one)  # its thread may have been about to read the next one
+    house.wait_for(two)
+    time.sleep(0.001)
+    house.dismiss_late()
+    assert two_over()
+    house.left(two)
+
+
+def test_clients_that_drip_their_requests_keep_nobody_out(board: Place) -> None:
+    dripping = [
+        socket.create_connection(("127.0.0.1", board.board_port))
+        for _ in range(board_server.MOST_CONNECTIONS)
+    ]
+    for one in dripping:
+        one.sendall(b"GET / HTTP/1.1\r\n")
+    assert board.ask("GET", "/health")[0] == 200
+    begun = time.monotonic()
+    left = {*dripping}
+    while left:  # each goes on, and is dropped all the same
+        assert time.monotonic() - begun < board_server.REQUEST + 10
+        for one in [*left]:
+            try:
+                one.sendall(b"X: y\r\n")
+            except OSError:
+                left.discard(one)
+        select.select([], [], [], 0.2)
+    for one in dripping:
+        one.close()
+
+
 @pytest.mark.real
 def test_in_a_browser_a_button_starts_a_server_and_the_card_shows_it(
     place: Place, tmp_path: Path
@@ -375,12 +592,14 @@ def test_in_a_browser_a_button_starts_a_server_and_the_card_shows_it(
         cards = "[...document.querySelectorAll('article')]"
         card = f"{cards}.find(one => one.dataset.worktree === {where})"
         button = f"{card}.querySelector('[data-key=\"nextjs start\"]')"
-        assert page.evaluate(f"{button}.getAttribute('aria-label')") == "Start nextjs of a"
+        assert page.evaluate(f"{button}.getAttribute('aria-label')") == "Start Next.js of a"
         page.evaluate(f"{button}.focus()")
         keys = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
         page.call("Input.dispatchKeyEvent", type="keyDown", **keys)
         page.call("Input.dispatchKeyEvent", type="keyUp", **keys)
         until(lambda: page.evaluate(f"{card}.querySelector('.state.good') !== null"))
+        held = "document.activeElement.dataset.key"  # a keyboard hasn't lost its place
+        until(lambda: page.evaluate(held) == "nextjs restart")
         assert place.call("nextjs.status", cwd=place.a)["running"]
         until(lambda: "nextjs.ensure: started" in page.evaluate(f"{card}.textContent"))
         with (place.git_dir(place.a) / "devservers/nextjs.log").open("a") as log:

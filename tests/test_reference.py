@@ -540,7 +540,7 @@ def written(world: NextWorld) -> set[str]:
     return {_named(str(file), names) for file in found}
 
 
-_SHARED = ("board.token", "idle", "idle.log", "ports.lock", "trusted")
+_SHARED = ("board.html", "board.token", "idle", "idle.log", "ports.lock", "trusted")
 _EVENTS = ("post-checkout", "post-merge")
 _ENDS = (".json", ".lock", ".pin", ".1", ".before-devservers")
 
@@ -570,7 +570,7 @@ def test_every_file_that_is_written_is_there(place: NextWorld) -> None:
     place.call("inngest.sync", f"--port={free}")
     place.run("inngest.ensure", program=DEVSERVERS)
     until(lambda: (place.main / ".git/devservers/idle.log").exists() and not place.sweeps())
-    place.call("dev.board")
+    place.call("dev.board", "--open", env=place.env({"BROWSER": "true"}))
     place.call("board.restart")
     found = written(place)
     place.call("board.stop")

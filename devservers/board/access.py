@@ -23,30 +23,44 @@ def token_file(shared: Path) -> Path:
     return shared / "board.token"
 
 
-def token(file: Path) -> str:
+def made(file: Path) -> str:
     """Return the token, made now if there is none. Raises StateUnusableError.
 
-    It is kept, so that an address that was opened once stays good.
+    It is kept, so that an address that was opened once stays good. Call it under the board's lock.
     """
-    try:
-        if not os.path.lexists(file):
+    if not os.path.lexists(file):
+        try:
             file.parent.mkdir(parents=True, exist_ok=True)
             files.replace(file, f"{secrets.token_urlsafe(BYTES)}\n")
+        except OSError as error:
+            raise _unusable(file, f"can't be written: {error.strerror}") from error
+    return known(file)
+
+
+def known(file: Path) -> str:
+    """Return the token. Raises StateUnusableError, also where there is none."""
+    try:
         info = file.lstat()
         problem = files.fault(info) or ("can be read by others" if info.st_mode & 0o077 else None)
-        text = untrusted_files.read(str(file), LARGEST).decode("ascii").strip()
+        text = "" if problem else untrusted_files.read(str(file), LARGEST).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         text, problem = "", f"can't be used: {getattr(error, 'strerror', None) or error}"
     if problem or len(text) < BYTES:
-        raise StateUnusableError(
-            f"The board's token {file} {problem or 'is none'}.",
-            hint=f"Remove it: `rm {file}`. The next start makes another.",
-            details={"file": str(file)},
-        )
+        raise _unusable(file, problem or "is none")
     return text
 
 
-def refusal(headers: Mapping[str, str], port: int, known: str, *, open_to_all: bool) -> int | None:
+def _unusable(file: Path, problem: str) -> StateUnusableError:
+    return StateUnusableError(
+        f"The board's token {file} {problem}.",
+        hint=f"Remove it: `rm {file}`. `inv dev.board` makes another.",
+        details={"file": str(file)},
+    )
+
+
+def refusal(
+    headers: Mapping[str, str], port: int, token: str | None, *, open_to_all: bool
+) -> int | None:
     """Return the status that a request is refused with, None if it is not.
 
     With `open_to_all`, for what says nothing of anybody (the page itself), only the names count.
@@ -58,7 +72,7 @@ def refusal(headers: Mapping[str, str], port: int, known: str, *, open_to_all: b
     if open_to_all:
         return None
     given = headers.get("Authorization", "")
-    good = given.startswith(SCHEME) and hmac.compare_digest(
-        given.removeprefix(SCHEME).encode("utf-8", "replace"), known.encode()
-    )
-    return None if good else 401
+    if token is None or not given.startswith(SCHEME):
+        return 401
+    said = given.removeprefix(SCHEME).encode("utf-8", "replace")
+    return None if hmac.compare_digest(said, token.encode()) else 401

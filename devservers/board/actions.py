@@ -12,6 +12,7 @@ from devservers.system import isolated
 from devservers.worktree import Worktree, clean_env
 
 TASKS = {"start": "ensure", "stop": "stop", "restart": "restart", "sync": "sync"}
+ASKED = ("worktree", "server", "action")
 AT_ONCE = 4
 PATIENCE = 200.0  # seconds; each task ends by itself before
 _turns = threading.BoundedSemaphore(AT_ONCE)
@@ -19,14 +20,15 @@ _turns = threading.BoundedSemaphore(AT_ONCE)
 
 def do(asked: object) -> tuple[int, dict[str, Any]]:
     """Do what a request asks for; return an HTTP status, and what to tell of it."""
-    worktree_, server, action = (
-        (asked.get(key) for key in ("worktree", "server", "action"))
-        if isinstance(asked, dict)
-        else (None, None, None)
-    )
-    tree = next((one for one in _trees() if str(one.root) == worktree_), None)
-    if tree is None or action not in TASKS or not _has(tree, server):
-        return 400, {"ok": False, "message": "There is no such button.", "hint": None}
+    known = asked if isinstance(asked, dict) else {}
+    folder, server, action = (str(known.get(key)) for key in ASKED)
+    try:
+        trees = worktree.every(worktree.find())  # of this repository, no others
+        tree = next((one for one in trees if str(one.root) == folder), None)
+        if tree is None or not _has(tree, server, action):
+            return 400, {"ok": False, "message": "There is no such button.", "hint": None}
+    except DevServerError as error:
+        return 200, {"ok": False, "message": error.message, "hint": error.hint}
     if not _turns.acquire(blocking=False):
         busy = "Too much is being done already."
         return 503, {"ok": False, "message": busy, "hint": "Try again in a moment."}
@@ -36,16 +38,10 @@ def do(asked: object) -> tuple[int, dict[str, Any]]:
         _turns.release()
 
 
-def _trees() -> tuple[Worktree, ...]:
-    """Return the worktrees of this repository, no others: of one a button may be pressed."""
-    return worktree.every(worktree.find())
-
-
-def _has(tree: Worktree, server: object) -> bool:
-    try:
-        return server in kinds.of(config.load(tree.root, tree.main))
-    except DevServerError:
-        return False
+def _has(tree: Worktree, server: str, action: str) -> bool:
+    """Return whether that worktree's server can do that. Raises ConfigInvalidError."""
+    kind = kinds.of(config.load(tree.root, tree.main)).get(server)
+    return kind is not None and action in TASKS and (action != "sync" or kind.watches)
 
 
 def _run(tree: Worktree, task: str) -> dict[str, Any]:

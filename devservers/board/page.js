@@ -19,6 +19,7 @@ const $ = (id) => document.getElementById(id);
 const answers = new Map(); // by worktree: what the last button said
 const busy = new Set();
 let lastData = null;
+let graphs = {}; // by worktree: [seconds since the epoch, bytes], for the last hour; they come rarely
 
 function node(tag, name, text) {
   const made = document.createElement(tag);
@@ -48,7 +49,7 @@ function span(seconds) {
   return `${count} y`;
 }
 
-const LOOKS = { running: "good", starting: "warn", unresponsive: "warn", foreign: "bad", stale: "off", stopped: "off", disabled: "off" };
+const LOOKS = { running: "good", starting: "warn", unresponsive: "warn", foreign: "bad", stale: "bad", stopped: "off", disabled: "off" };
 const SAYS = { unresponsive: "not responding", foreign: "port held by something else", stale: "ended by itself" };
 
 function serversOf(row) {
@@ -70,7 +71,7 @@ function facts(its) {
 async function press(worktree, server, action) {
   const name = `${worktree} ${server}`;
   busy.add(name);
-  answers.set(worktree, { ok: true, message: `${server}: ${action} …` });
+  answers.set(worktree, { ok: true, waits: true, message: `${title(server)}: ${action} …` });
   draw(lastData);
   let said;
   try {
@@ -85,15 +86,22 @@ async function press(worktree, server, action) {
   }
   busy.delete(name);
   answers.set(worktree, said);
+  set($("said"), [said.message, said.hint].filter(Boolean).join(" ")); // for who can't see the card
   draw(lastData);
 }
 
-function button(row, server, action, label) {
+function title(server) {
+  return (lastData.titles || {})[server] || server;
+}
+
+// A button that waits is not `disabled`: it would lose the focus, and a keyboard its place.
+function button(row, server, action, label, name = `${label} ${title(server)} of ${row.branch || row.worktree}`) {
   const made = node("button", "", label);
   made.type = "button";
   made.dataset.key = `${server} ${action}`;
-  made.setAttribute("aria-label", `${label} ${server} of ${row.branch || row.worktree}`);
-  made.addEventListener("click", () => press(row.worktree, server, action));
+  made.setAttribute("aria-label", name);
+  if (busy.has(`${row.worktree} ${server}`)) made.setAttribute("aria-disabled", "true");
+  else made.addEventListener("click", () => press(row.worktree, server, action));
   return made;
 }
 
@@ -105,19 +113,28 @@ function link(url, text) {
   return made;
 }
 
-function graph(points) {
+// The last hour, now at the right. Where nothing was seen for minutes, nothing is drawn.
+function graph(points, now) {
   const box = node("div", "graph");
-  const top = Math.max(...points, 1);
-  const width = 120;
-  const step = width / Math.max(points.length - 1, 1);
-  const path = points.map((value, at) => `${at ? "L" : "M"}${(at * step).toFixed(1)},${(30 - (value / top) * 27).toFixed(1)}`).join("");
+  const top = Math.max(...points.map(([, value]) => value), 1);
+  const width = 360;
+  const runs = [];
+  points.forEach(([time, value], at) => {
+    const x = Math.max(0, width - (now - time) / 10).toFixed(1);
+    if (!at || time - points[at - 1][0] > 150) runs.push([]);
+    runs.at(-1).push([x, (30 - (value / top) * 27).toFixed(1)]);
+  });
+  const lines = runs.map((run) => `M${run.map((point) => point.join(",")).join("L")}`);
+  const areas = runs.map((run, at) => `${lines[at]}L${run.at(-1)[0]},32L${run[0][0]},32Z`);
+  const last = points.at(-1)[1];
+  const says = `memory: ${amount(last)}, at most ${amount(top)} in the last hour`;
   const space = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(space, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} 32`);
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `Memory: ${amount(points.at(-1))} now, ${amount(top)} at most within the last hour`);
-  for (const [shape, fill] of [[`${path}L${width},32L0,32Z`, true], [path, false]]) {
+  svg.setAttribute("aria-label", says);
+  for (const [shape, fill] of [[areas.join(""), true], [lines.join(""), false]]) {
     const line = document.createElementNS(space, "path");
     line.setAttribute("d", shape);
     line.setAttribute("fill", fill ? "currentColor" : "none");
@@ -129,21 +146,19 @@ function graph(points) {
     }
     svg.append(line);
   }
-  box.append(svg, node("span", "", `memory, last hour: at most ${amount(top)}`));
+  box.append(svg, node("span", "", says));
   return box;
 }
 
 function serverLine(row, name, its) {
   const box = node("div", "server");
-  const title = node("div");
-  title.append(node("b", "", name), " ");
+  const head = node("div", "name");
   const state = node("span", `state dot ${LOOKS[its.state] || "off"}`, SAYS[its.state] || its.state);
-  title.append(state);
+  head.append(node("b", "", its.standIn && its.running ? `${title(name)} (stand-in)` : title(name)), state);
   const buttons = node("div", "buttons");
   if (its.running) buttons.append(button(row, name, "restart", "Restart"), button(row, name, "stop", "Stop"));
   else if (its.state !== "disabled") buttons.append(button(row, name, "start", "Start"));
-  for (const one of buttons.children) one.disabled = busy.has(`${row.worktree} ${name}`);
-  box.append(title, buttons);
+  box.append(head, buttons);
   const line = node("div", "facts");
   if (its.running && its.url) line.append(link(its.url, its.url.replace("http://", "")));
   const said = facts(its);
@@ -176,33 +191,35 @@ function card(row, data) {
   for (const text of problems) made.append(node("p", "said bad", text));
   if (data.inngest && data.inngest.running && runs && row.served === false) {
     const sync = node("div", "buttons");
-    sync.append(button(row, "inngest", "sync", "Run events here"));
-    sync.firstChild.disabled = busy.has(`${row.worktree} inngest`);
+    sync.append(button(row, "inngest", "sync", "Run events here", `Run events here, in ${row.branch || row.worktree}`));
     made.append(sync);
   }
-  const points = (data.graphs || {})[row.worktree] || [];
-  if (runs && points.length > 1) made.append(graph(points));
+  const points = graphs[row.worktree] || [];
+  if (runs && points.length > 1) made.append(graph(points, data.at));
   for (const [name, lines] of Object.entries((data.logs || {})[row.worktree] || {})) {
     if (!lines.length) continue;
     const log = node("details");
     log.dataset.key = name;
-    log.append(node("summary", "", `${name}: ${lines.at(-1) || lines.at(-2) || "…"}`.slice(0, 90)), node("pre", "", lines.join("\n")));
+    log.append(node("summary", "", `${title(name)}: ${lines.at(-1) || lines.at(-2) || "…"}`.slice(0, 90)), node("pre", "", lines.join("\n")));
     made.append(log);
   }
   const said = answers.get(row.worktree);
-  if (said) made.append(node("p", `said${said.ok ? "" : " bad"}`, [said.message, said.hint].filter(Boolean).join("\n")));
+  if (said) made.append(node("p", `said ${said.waits ? "waits" : said.ok ? "" : "bad"}`, [said.message, said.hint].filter(Boolean).join("\n")));
   return made;
 }
 
+// Servers that all worktrees use. Start is all there is here: the rest would concern everybody.
 function machine(data) {
+  const main = data.worktrees[0];
   const found = Object.entries(data).filter(([, value]) => value && typeof value === "object" && "state" in value);
   found.push(...Object.entries(data.servers || {}));
   return found.filter(([name]) => name !== "board").map(([name, its]) => {
     const box = node("div");
-    box.append(node("b", "", its.standIn ? `${name} (stand-in)` : name), node("span", `state dot ${LOOKS[its.state] || "off"}`, SAYS[its.state] || its.state));
+    box.append(node("b", "", its.standIn && its.running ? `${title(name)} (stand-in)` : title(name)), node("span", `state dot ${LOOKS[its.state] || "off"}`, SAYS[its.state] || its.state));
     if (its.running && its.url) box.append(link(its.url, its.url.replace("http://", "")));
     const said = facts(its);
     if (said) box.append(node("span", "facts", said));
+    if (main && !its.running && its.state !== "disabled") box.append(button(main, name, "start", "Start", `Start ${title(name)}`));
     return box;
   });
 }
@@ -220,7 +237,9 @@ function replace(old, made) {
   const focused = old.contains(document.activeElement) ? document.activeElement.dataset.key || document.activeElement.href || document.activeElement.tagName : null;
   old.replaceWith(made);
   if (focused) {
-    const again = [...made.querySelectorAll("button, a, summary")].find((one) => (one.dataset.key || one.href || one.tagName) === focused);
+    const all = [...made.querySelectorAll("button, a, summary")];
+    const again = all.find((one) => (one.dataset.key || one.href || one.tagName) === focused)
+      || all.find((one) => (one.dataset.key || "").split(" ")[0] === focused.split(" ")[0]); // Start became Restart
     if (again) again.focus();
   }
 }
@@ -231,15 +250,21 @@ function draw(data) {
   if (data.error) {
     $("empty").hidden = false;
     set($("empty"), [data.error.message, data.error.hint].filter(Boolean).join("\n"));
+    document.body.classList.add("stale");
     return;
   }
+  if (data.graphs) graphs = data.graphs;
   const rows = data.worktrees || [];
   set($("title"), data.main || "Worktrees");
   document.title = `${data.main || "Worktrees"}: worktrees`;
   const all = rows.flatMap(serversOf).map(([, its]) => its).filter((its) => its.running);
   const memory = all.reduce((sum, its) => sum + (its.memoryBytes || 0), 0);
   set($("summary"), `${rows.length} worktree${rows.length === 1 ? "" : "s"}, ${all.length} server${all.length === 1 ? "" : "s"} running${memory ? `, ${amount(memory)}` : ""}`);
-  $("machine").replaceChildren(...machine(data));
+  const shared = node("section");
+  shared.id = "machine";
+  shared.setAttribute("aria-label", $("machine").getAttribute("aria-label"));
+  shared.append(...machine(data));
+  replace($("machine"), shared);
   $("empty").hidden = rows.length > 1 || all.length > 0;
   set($("empty"), "Nothing runs here yet.\nAdd a worktree with `git worktree add`, and press Start on a card, or run `inv dev.up` in it.");
   const known = new Map([...$("cards").children].map((one) => [one.dataset.worktree, one]));
@@ -250,7 +275,10 @@ function draw(data) {
     else $("cards").append(made);
     known.delete(row.worktree);
   }
-  for (const gone of known.values()) gone.remove();
+  for (const [name, gone] of known) {
+    gone.remove();
+    answers.delete(name);
+  }
 }
 
 function connection(state, text) {
@@ -277,7 +305,8 @@ async function listen() {
     rest = parts.pop();
     for (const part of parts) {
       const data = part.replace(/^data: ?/, "");
-      connection("live", "live");
+      // A sign of life without news: the board itself waits for an answer.
+      connection(data ? "live" : "late", data ? "live" : "no news for some seconds");
       if (data) draw(JSON.parse(data));
     }
   }

@@ -1,7 +1,7 @@
 """Server: the board's own process: its page for everybody here, the rest for who has the token."""
 
 import json
-import socket
+import sys
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +11,9 @@ from typing import Any
 
 from devservers import worktree
 from devservers.board import access, actions
+from devservers.board.guests import Guests
 from devservers.board.watch import Watch
+from devservers.errors import DevServerError
 
 HERE = Path(__file__).parent
 PAGES = {
@@ -32,7 +34,8 @@ HEADERS = {
 MOST_CONNECTIONS = 64
 MOST_PAGES = 16  # that are kept up to date
 LARGEST = 4096  # bytes of a request's body
-PATIENCE = 15.0  # seconds that a client may be silent, and between two signs of life of ours
+PATIENCE = 15.0  # seconds for one write, and between two signs of life of ours
+REQUEST = 10.0  # seconds until a request must be there as a whole, its body too
 
 
 class Board(ThreadingHTTPServer):
@@ -41,12 +44,24 @@ class Board(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, port: int, token: str) -> None:
+    def __init__(self, port: int, token_file: Path) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        self.token = token
-        self.watch = Watch()
+        self.token_file = token_file
+        self.watch = Watch(token_file.parent, self.shutdown)
         self.pages = threading.BoundedSemaphore(MOST_PAGES)
-        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self.guests = Guests(MOST_CONNECTIONS, REQUEST)
+        # Read once: an upgrade of the package doesn't mix an old server with a new page.
+        self.files = {
+            path: ((HERE / name).read_bytes(), kind) for path, (name, kind) in PAGES.items()
+        }
+
+    @property
+    def token(self) -> str | None:
+        """The token as it is now: who removes its file takes it back. None: nobody may."""
+        try:
+            return access.known(self.token_file)
+        except DevServerError:
+            return None
 
     def server_bind(self) -> None:
         """Bind, without asking anybody for our name: that may take long."""
@@ -55,17 +70,19 @@ class Board(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as above
         """Answer in a thread, unless there are too many: then the connection is closed."""
-        if not self._free.acquire(blocking=False):
+        if not self.guests.admit(request):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Answer, and make room for another."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as above
+        """Close a connection, and make room for another."""
+        self.guests.left(request)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """See, now and then, who keeps us waiting."""
+        self.guests.dismiss_late()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """Say nothing of clients that have gone."""
@@ -75,6 +92,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # of what says none: no answer is without our headers
     server_version = "devservers"
     sys_version = ""
     timeout = PATIENCE
@@ -83,16 +101,26 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Log nothing: a page that is open asks all the time."""
 
+    def send_error(self, code: int, *_: object) -> None:
+        """Refuse what is no request, with the headers that all answers have."""
+        self._refuse(code)
+
+    def handle_one_request(self) -> None:
+        """Wait for a request, and answer it."""
+        self.server.guests.wait_for(self.connection)
+        super().handle_one_request()
+
     def do_GET(self) -> None:
         """Answer with the page, the state of the server, or the stream of what is true."""
+        self.server.guests.has_asked(self.connection)
         path = self.path.partition("?")[0]
         if not self._may(open_to_all=path in PAGES or path == "/health"):
             return
         if path == "/health":
             self._answer(200, {"status": 200})
         elif path in PAGES:
-            name, kind = PAGES[path]
-            self._send(200, kind, (HERE / name).read_bytes())
+            body, kind = self.server.files[path]
+            self._send(200, kind, body)
         elif path == "/events":
             self._stream()
         else:
@@ -114,6 +142,7 @@ class Handler(BaseHTTPRequestHandler):
             except (ValueError, RecursionError):
                 self._refuse(400)
                 return
+            self.server.guests.has_asked(self.connection)
             status, told = actions.do(asked)
             self.server.watch.soon()
             self._answer(status, told)
@@ -137,16 +166,15 @@ class Handler(BaseHTTPRequestHandler):
         if not self.server.pages.acquire(blocking=False):
             self._refuse(503)
             return
-        watch = self.server.watch
+        watch, token = self.server.watch, self.server.token
         watch.reading(1)
         try:
             self._head(200, "text/event-stream; charset=utf-8", None)
             number = 0
-            while True:
-                newer, answer = watch.after(number, PATIENCE)
-                data = json.dumps(answer) if newer != number else ""
+            while token == self.server.token:  # or it was taken back
+                newer, told = watch.after(number, PATIENCE)
+                self.wfile.write(b"data: %s\n\n" % (told if newer != number else b""))
                 number = newer
-                self.wfile.write(f"data: {data}\n\n".encode())
         except OSError:
             return
         finally:
@@ -174,11 +202,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main(words: list[str]) -> int:
-    """Serve the board of the repository that the working directory is in, for ever."""
-    port = int(words[0])
-    token = access.token(access.token_file(worktree.find().shared_dir))
-    board = Board(port, token)
-    board.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    """Serve the board of the repository that the working directory is in, while that is there."""
+    file = access.token_file(worktree.find().shared_dir)
+    try:
+        access.made(file)  # whoever starts the board holds its lock
+    except DevServerError as error:
+        sys.exit(f"{error.message} {error.hint}")
+    board = Board(int(words[0]), file)
     board.watch.start()
     board.serve_forever(0.5)
     return 0

@@ -1,5 +1,6 @@
 """dev.*: all servers of a worktree at once, and every worktree at a glance."""
 
+import os
 import sys
 
 from devservers import config, console, kinds, worktree
@@ -108,21 +109,24 @@ def _exec() -> None:
 
 
 def _board(*, open: bool) -> Rendered:  # noqa: A002 - the flag's name
-    from devservers.board import access  # noqa: PLC0415 - only here
-    from devservers.lifecycle import server  # noqa: PLC0415 - only here
+    from devservers.board import access, opened  # noqa: PLC0415 - only here
+    from devservers.lifecycle import locked, server  # noqa: PLC0415 - only here
     from devservers.rendering import servers  # noqa: PLC0415 - only here
 
     settings, here = _here()
     kind = kinds.of(settings, kinds.BUNDLED)["board"]
-    token = access.token(access.token_file(here.shared_dir))  # what is wrong with it, is said first
-    done = server.ensure(kinds.declared(kind, settings, here, claim=True), notify=console.say)
+    spec = kinds.declared(kind, settings, here, claim=True)
+    file = access.token_file(here.shared_dir)
+    if not os.path.lexists(file):  # else no lock is needed
+        with locked.locked(spec, locked.LOCK_TIMEOUT, console.say):
+            access.made(file)
+    token = access.known(file)  # what is wrong with it is said first
+    done = server.ensure(spec, notify=console.say)
     shown = servers.ensured(done, kind)
     # An address, not a name: nobody else can listen there, too. What follows # is sent to nobody.
     address = f"http://127.0.0.1:{done.port}/#{token}"
-    if open:
-        import webbrowser  # noqa: PLC0415 - only here
-
-        webbrowser.open(address)
+    if open and not opened.open_(address, file.with_suffix(".html")):
+        console.say("No browser could be opened.")
     lines = (f"{kind.title}: {address}", *shown.lines[1:])
     return shown._replace(data={**shown.data, "url": address}, lines=lines)
 
