@@ -24,6 +24,8 @@ from devservers.board import guests, watch
 from devservers.board import server as board_server
 from devservers.board.watch import Watch
 from devservers.kind import Exports
+from devservers.lifecycle import state
+from devservers.system import threads
 from devservers.worktrees import overview
 from devservers.worktrees.heads import Head
 from devservers.worktrees.overview import Overview, Row
@@ -172,6 +174,17 @@ def test_all_who_ask_first_get_the_same_address_and_it_is_good(place: Place) -> 
     assert len(set(told)) == 1
     assert told[0].endswith(f"#{place.token}")
     assert place.press(place.a, "nextjs", "stop")[0] == 200
+
+
+def test_the_first_token_is_made_under_the_lock_of_the_board(place: Place) -> None:
+    folder = place.main / ".git/devservers"
+    folder.mkdir(exist_ok=True)
+    with state.lock(folder / "board.pid", 5):
+        caller = place.start("dev.board", "--json", cwd=place.a)
+        assert caller.stderr
+        assert b"Waiting for" in caller.stderr.readline()
+        assert not (folder / "board.token").exists()
+    assert place.result(caller).json["url"].endswith(f"#{place.token}")
 
 
 def test_a_token_that_cannot_be_used_is_said_in_a_sentence_whoever_starts_it(place: Place) -> None:
@@ -552,7 +565,13 @@ def test_who_drips_a_request_is_sent_away_and_who_is_being_answered_is_not(
     house.left(two)
 
 
-def test_clients_that_drip_their_requests_keep_nobody_out(board: Place) -> None:
+def test_who_drips_a_request_keeps_nobody_out_and_is_dropped_and_nobody_else_is(
+    board: Place,
+) -> None:
+    board.be("fork", "lock", f"late={board_server.REQUEST + 1}")
+    told = board.events()
+    next(told)
+    pressed = threads.Question(lambda: board.press(board.a, "nextjs", "start"))
     dripping = [
         socket.create_connection(("127.0.0.1", board.board_port))
         for _ in range(board_server.MOST_CONNECTIONS)
@@ -572,6 +591,10 @@ def test_clients_that_drip_their_requests_keep_nobody_out(board: Place) -> None:
         select.select([], [], [], 0.2)
     for one in dripping:
         one.close()
+    late = time.time()
+    until(lambda: next(told)["at"] > late)
+    told.close()  # type: ignore[attr-defined]
+    assert pressed.answer()[1]["message"] == "nextjs.ensure: started"
 
 
 @pytest.mark.real

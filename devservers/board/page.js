@@ -248,9 +248,9 @@ function draw(data) {
   if (!data) return;
   lastData = data;
   if (data.error) {
-    $("empty").hidden = false;
-    set($("empty"), [data.error.message, data.error.hint].filter(Boolean).join("\n"));
+    connection("late", "this is what was true before");
     document.body.classList.add("stale");
+    notice(["The board can't tell what is true now.", data.error.message, data.error.hint], "bad");
     return;
   }
   if (data.graphs) graphs = data.graphs;
@@ -265,8 +265,8 @@ function draw(data) {
   shared.setAttribute("aria-label", $("machine").getAttribute("aria-label"));
   shared.append(...machine(data));
   replace($("machine"), shared);
-  $("empty").hidden = rows.length > 1 || all.length > 0;
-  set($("empty"), "Nothing runs here yet.\nAdd a worktree with `git worktree add`, and press Start on a card, or run `inv dev.up` in it.");
+  const nothing = ["Nothing runs here yet.", "Press Start on a card, or run `inv dev.up` in a worktree; `git worktree add` makes another."];
+  notice(rows.length > 1 || all.length ? [] : nothing);
   const known = new Map([...$("cards").children].map((one) => [one.dataset.worktree, one]));
   for (const row of rows) {
     const made = card(row, data);
@@ -281,6 +281,12 @@ function draw(data) {
   }
 }
 
+function notice(lines, look = "") {
+  $("notice").className = look;
+  $("notice").hidden = !lines.length;
+  set($("notice"), lines.filter(Boolean).join("\n"));
+}
+
 function connection(state, text) {
   $("connection").className = state;
   set($("connection"), text);
@@ -291,8 +297,7 @@ async function listen() {
   const response = await fetch("/events", { headers: { Authorization: `Bearer ${token}` }, cache: "no-store" });
   if (response.status === 401) {
     connection("lost", "not allowed");
-    $("empty").hidden = false;
-    set($("empty"), "This address lacks its token.\nRun `inv dev.board` and open the address that it prints.");
+    notice(["This address lacks its token, or it isn't good any more.", "Run `inv dev.board` and open the address that it prints."]);
     return false;
   }
   if (!response.ok) throw new Error(String(response.status));
