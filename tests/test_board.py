@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import select
+import signal
 import socket
 import stat
 import sys
@@ -30,7 +31,7 @@ from devservers.worktrees import overview
 from devservers.worktrees.heads import Head
 from devservers.worktrees.overview import Overview, Row
 from next_support import NextWorld, next_world
-from support import accepts, is_alive, until
+from support import accepts, heed_interrupts, is_alive, until
 
 Pair = tuple[socket.socket, Callable[[], bool]]
 
@@ -155,6 +156,26 @@ def test_its_port_is_no_other_servers(place: Place) -> None:
     data = json.loads(place.config.read_text())
     place.config.write_text(json.dumps({**data, "board": {"port": place.port}}))
     assert "board.port" in place.refused("dev.status", code=10)["message"]
+
+
+def test_of_another_port_it_says_so_once_and_names_the_key(board: Place) -> None:
+    data = json.loads(board.config.read_text())
+    board.config.write_text(json.dumps({**data, "board": {"port": board.board_port + 1}}))
+    (warning,) = board.call("dev.board", cwd=board.b)["warnings"]
+    assert "`inv board.restart`" in warning
+    board.call("board.stop")
+    board.listener(port=board.board_port)
+    assert "another board.port" in board.refused("dev.board", code=12)["hint"]
+
+
+def test_it_runs_in_a_terminal_until_interrupted(place: Place) -> None:
+    child = place.start("board.run", real=True, preexec_fn=heed_interrupts, start_new_session=True)
+    until(lambda: accepts(place.board_port))
+    assert place.call("board.status", cwd=place.b)["running"]
+    os.killpg(child.pid, signal.SIGINT)
+    done = place.result(child)
+    assert "Traceback" not in done.err
+    assert not accepts(place.board_port)
 
 
 def test_its_token_is_for_its_user_alone(board: Place) -> None:

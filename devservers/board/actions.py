@@ -57,7 +57,9 @@ def _run(tree: Worktree, task: str) -> dict[str, Any]:
         )
         said = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        return {"ok": False, "message": f"{task}: {type(error).__name__}", "hint": None}
+        # Its Python may have gone, with the worktree where that lay.
+        hint = "`inv dev.status` says what is true, `inv board.restart` starts the board anew."
+        return {"ok": False, "message": f"{task}: {type(error).__name__}", "hint": hint}
     if failed := said.get("error"):
         return {"ok": False, "message": failed["message"], "hint": failed["hint"]}
     warnings = said.get("warnings") or ()

@@ -1,5 +1,6 @@
 """Server: the board's own process: its page for everybody here, the rest for who has the token."""
 
+import contextlib
 import json
 import sys
 import threading
@@ -210,5 +211,6 @@ def main(words: list[str]) -> int:
         sys.exit(f"{error.message} {error.hint}")
     board = Board(int(words[0]), file)
     board.watch.start()
-    board.serve_forever(0.5)
+    with contextlib.suppress(KeyboardInterrupt):  # of board.run
+        board.serve_forever(0.5)
     return 0

@@ -104,13 +104,15 @@ def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> Ser
 
     def differences(running: tuple[str, ...]) -> tuple[str, ...]:
         wanted = words()
-        if running == wanted:
+        # Of a bundled one the words are nobody's wish: they name the Python that started it.
+        if running == wanted or one.name in kinds.BUNDLED:
             return ()
         return (
             f"It runs with `{shlex.join(running)}`; this worktree declares "
             f"`{shlex.join(wanted)}`. `inv {one.name}.restart` would change that.",
         )
 
+    section = "" if one.name in kinds.BUNDLED else "servers."
     texts = tuple(one.env.values())
     known = _known(config, here, port, texts) if texts else {}
     env = {name: filled(text, known) for name, text in one.env.items()}
@@ -134,7 +136,7 @@ def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> Ser
         ready=one.readiness,
         shared=shared,
         behaviour=Behaviour(differences=differences),
-        words=Words(f"set another servers.{one.name}.port"),
+        words=Words(f"set another {section}{one.name}.port"),
         brought=Brought(lambda: dict(_deciding(config, one))),
     )
 
