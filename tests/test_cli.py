@@ -144,11 +144,14 @@ def test_whatever_is_asked_the_answer_is_the_same_as_through_invoke(
     settings["nextjs"] = {"ports": [running.apps[0]]}
     running.config.write_text(json.dumps(settings))
     (running.main / ".dev-port").write_text(f"{running.apps[0]}\n")
-    ours, theirs = (
-        running.run(*line.split(), program=DEVSERVERS, env=env)
-        for env in ({}, {"INVOKE_ANYTHING": ""})
-    )
-    assert _timeless(ours) == _timeless(theirs)
+    for _ in range(4):  # what is true may have changed between the two: Inngest asks its apps
+        ours, theirs = (
+            _timeless(running.run(*line.split(), program=DEVSERVERS, env=env))
+            for env in ({}, {"INVOKE_ANYTHING": ""})
+        )
+        if ours == theirs:
+            break
+    assert ours == theirs
 
 
 def _timeless(done: Ran) -> Ran:
