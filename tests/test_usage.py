@@ -285,7 +285,9 @@ def test_what_another_server_needs_is_in_use_as_long_as_that_is(place: Place) ->
 
 def test_an_inngest_server_of_its_own_is_in_use_as_long_as_its_app_is(place: Place) -> None:
     place.behave()
-    own = {"scope": "worktree", "ports": [place.port + step for step in (0, 2, 3, 5)]}
+    ports = [place.port + step for step in (0, 2, 3, 5)]
+    # A poll would be written to the log of the app, which then would look used since it was made.
+    own = {"scope": "worktree", "ports": ports, "args": ["--no-poll"]}
     data = json.loads(place.config.read_text())
     data["inngest"] = {"command": data["inngest"]["command"], **own}
     place.config.write_text(json.dumps(data))
