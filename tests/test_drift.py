@@ -1,16 +1,20 @@
 """Drift and adoption: what runs differs from what is asked for, or was started by somebody else."""
 
 import http.client
+import http.server
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from devservers.inngest.api import Api
 from support import World, accepts, until
 
 
@@ -44,6 +48,33 @@ def test_ensure_adds_missing_urls_to_the_running_server(running: World) -> None:
     assert (again["added"], again["watching"], again["pid"]) == ([], running.apps, pid)
     after = running.ok("status")
     assert (after["missing"], after["watching"], after["warnings"]) == ([], running.apps, [])
+
+
+class Overtaken(http.server.BaseHTTPRequestHandler):
+    """A server that takes a URL, whose row another worktree's app has when the list is asked."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["query"]
+        row = {"id": "1", "url": "http://localhost:5001/api/inngest", "externalID": "flowt"}
+        data = {"createApp": row} if query.startswith("mutation") else {"apps": [row]}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"data": data}).encode())
+
+
+def test_a_url_is_added_although_another_worktrees_app_takes_its_row_at_once() -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Overtaken) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
+        thread.start()
+        try:
+            api = Api(server.server_port)
+            assert api.add_app("http://localhost:5002/api/inngest", time.monotonic() + 5)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_what_another_worktree_asks_for_stays_watched(running: World) -> None:

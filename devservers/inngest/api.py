@@ -88,14 +88,17 @@ class Api(NamedTuple):
         It is not waited for beyond `deadline`, a monotonic instant.
 
         Where nothing listens at `url` yet, the answer is an error, and the URL is watched all the
-        same: the list of apps tells. Asking twice changes nothing.
+        same: the list of apps tells. Where it registers, the list may tell no more: another
+        worktree's app of the same id that is polled just then has the row. Asking twice changes
+        nothing.
         """
         quoted = url.replace("\\", "\\\\").replace('"', '\\"')
         mutation = f'mutation{{createApp(input:{{url:"{quoted}"}}){{id url}}}}'
         patience = min(ADD_TIMEOUT, deadline - time.monotonic())
         if patience <= 0:
             return False
-        self._query(mutation, "createApp", patience)
+        if isinstance(self._query(mutation, "createApp", patience), dict):
+            return True
         return any(same_url(app.url, url) for app in self.apps() or ())
 
     def query(self, query: str, field: str, **variables: object) -> object:
