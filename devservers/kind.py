@@ -155,6 +155,8 @@ class Kind(NamedTuple):
     keep_served: Callable[["Config", "Worktree"], "Restore"] | None = None
     """Asked before the server of a worktree's app is started: what gives the service back to whom
     this app would take it from."""
+    use: Callable[["Config", "Worktree", "Worktree | None"], "Description"] | None = None
+    """Told that another worktree is the one in use, or None that none is: what that means here."""
     after_up: Callable[["Config", "Worktree"], Finish] | None = None
     """Asked when it is up and the others are about to start; what is returned, when all are up."""
     rests_on: Callable[["Config", "Worktree"], tuple["Path", ...] | None] | None = None

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from devservers.worktree import Worktree
 
 NAMES = ("inngest", "nextjs")  # in the order in which dev.up starts them
-BUNDLED = ("board",)  # servers that this package declares itself, each a folder with its `settings`
+BUNDLED = (
+    "board",
+    "door",
+)  # servers that this package declares itself, each a folder with its `settings`
 HOOKED = NAMES[:1]  # what a hook ensures without being asked
 
 
@@ -31,10 +34,11 @@ def every() -> "tuple[Kind, ...]":
 def of(config: "Config", bundled: "Collection[str]" = ()) -> "dict[str, Kind]":
     """Return all kinds that a configuration has, by name: those it declares after NAMES.
 
-    Of BUNDLED only those that are named: they are for who asks for them.
+    Of BUNDLED only those that are named, or that the configuration enables: they are for who asks
+    for them.
     """
     found = {one.name: one for one in every()}
-    asked = [name for name in BUNDLED if name in bundled]
+    asked = [name for name in BUNDLED if name in bundled or _is_enabled(config, name)]
     if config.servers or asked:
         from importlib import import_module  # noqa: PLC0415 - only where some are declared
 
@@ -42,6 +46,11 @@ def of(config: "Config", bundled: "Collection[str]" = ()) -> "dict[str, Kind]":
         found |= {name: kind_of(one) for name, one in config.servers.items()}
         found |= {name: kind_of(_settings(name).declared(config)) for name in asked}
     return found
+
+
+def _is_enabled(config: "Config", name: str) -> bool:
+    key = f"{name}.enabled"
+    return key in config.given and config.value(key) is True
 
 
 def own_server(config: "Config", here: "Worktree") -> "OwnServer":

@@ -131,7 +131,8 @@ class Behaviour(NamedTuple):
     """What is peculiar to a kind of server while it runs."""
 
     chatter: Chatter | None = None
-
+    passes_on: bool = False
+    """It connects to other servers for those who are connected to it, and only for them."""
     urls: tuple[str, ...] = ()
     """What the server is told to watch."""
     stand_in: bool = False

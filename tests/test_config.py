@@ -36,6 +36,8 @@ DEFAULTS = {
     "inngest.path": "/api/inngest",
     "inngest.host": None,
     "board.port": 8299,
+    "door.enabled": False,
+    "door.port": 3000,
     "worktree.portCacheFile": ".dev-port",
 }
 NULLABLE = [key for key, default in DEFAULTS.items() if default is None]
@@ -257,7 +259,9 @@ def test_an_unknown_key_is_an_error_that_lists_the_known_ones(tmp_path: Path, ke
 
 def test_an_unknown_section_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
     message = rejected(write(tmp_path, {"ingest": {}}))
-    assert "ingest is not a known key; allowed are inngest, nextjs, board, worktree" in message
+    assert (
+        "ingest is not a known key; allowed are inngest, nextjs, board, door, worktree" in message
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"declared", "inngest", "nextjs"},
     {"agents", "githooks", "worktrees"},
     {"rendering"},
-    {"", "__main__", "board", "cli", "console", "hook", "streams", "tasks"},
+    {"", "__main__", "board", "cli", "door", "console", "hook", "streams", "tasks"},
 ]
 TOP = len(FLOORS) - 1
 KINDS = set(kinds.NAMES)

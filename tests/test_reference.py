@@ -312,7 +312,7 @@ class Asked:
         },
         "nextjs": {"ensure", "errors", "stop", "restart", "status", "logs", "run"},
         "ports": {"assign", "list", "who"},
-        "dev": {"up", "down", "board", "env", "exec", "logs", "status", "prune"},
+        "dev": {"up", "down", "board", "env", "exec", "logs", "status", "prune", "use"},
         "agents": {"check", "install", "show", "status", "uninstall"},
         "hooks": {"install", "uninstall", "status", "trust"},
     }
@@ -392,6 +392,7 @@ def test_the_tasks_for_all_print_what_their_examples_have(ask: Asked, place: Nex
     assert ask("dev.env")["variables"]["PORT"] == place.claim(place.a).strip()
     assert ask("dev.board")["action"] == "started"
     place.call("board.stop")
+    assert ask("dev.use")["pinned"] == str(place.a)
     assert place.run("dev.exec", "--", "true", cwd=place.a, real=True).code == 0
     ask.ran.add("dev.exec")
     assert ask("dev.status")["worktrees"][1]["nextjs"]["running"]
@@ -525,7 +526,7 @@ def written(world: NextWorld) -> set[str]:
     names |= {
         str(folder / "devservers" / f"{kind}.{one}"): f"GIT/devservers/NAME.{one}"
         for folder in places
-        for kind in (*SERVERS, "board")
+        for kind in (*SERVERS, "board", "door")
         for one in ("pid", "log")
     }
     names |= {str(common / "hooks" / event): f"HOOKS/{event}" for event in _EVENTS}
@@ -540,7 +541,7 @@ def written(world: NextWorld) -> set[str]:
     return {_named(str(file), names) for file in found}
 
 
-_SHARED = ("board.html", "board.token", "idle", "idle.log", "ports.lock", "trusted")
+_SHARED = ("board.html", "board.token", "idle", "idle.log", "in-use", "ports.lock", "trusted")
 _EVENTS = ("post-checkout", "post-merge")
 _ENDS = (".json", ".lock", ".pin", ".1", ".before-devservers")
 
@@ -572,6 +573,7 @@ def test_every_file_that_is_written_is_there(place: NextWorld) -> None:
     until(lambda: (place.main / ".git/devservers/idle.log").exists() and not place.sweeps())
     place.call("dev.board", "--open", env=place.env({"BROWSER": "true"}))
     place.call("board.restart")
+    place.call("dev.use")
     found = written(place)
     place.call("board.stop")
     place.call("dev.down", "--all", cwd=place.a)

@@ -134,8 +134,9 @@ def spec(config: Config, here: Worktree, one: Declared, port: int | None) -> Ser
         worktree=here.root,
         branch=here.branch,
         ready=one.readiness,
+        enabled=one.enabled,
         shared=shared,
-        behaviour=Behaviour(differences=differences),
+        behaviour=Behaviour(differences=differences, passes_on=one.passes_on),
         words=Words(f"set another {section}{one.name}.port"),
         brought=Brought(lambda: dict(_deciding(config, one))),
     )

@@ -16,7 +16,7 @@ MACHINE, WORKTREE = "machine", "worktree"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 # Of the namespaces that there are, or that later releases have.
 TAKEN = frozenset(
-    {*kinds.NAMES, *kinds.BUNDLED, "agents", "dev", "door", "hooks", "ports", "servers", "worktree"}
+    {*kinds.NAMES, *kinds.BUNDLED, "agents", "dev", "hooks", "ports", "servers", "worktree"}
 )
 WORDS = frozenset({"port", "url", "slot", "branch", "worktree", "main"})
 LONGEST = 1e6  # seconds
@@ -41,6 +41,10 @@ class Declared(NamedTuple):
     log_max_bytes: int = 10 * 1024 * 1024
     idle: float | None = None
     """Seconds without use after which it is stopped in passing; None: never."""
+    enabled: bool = True
+    """Of a bundled one: whether there is to be one at all."""
+    passes_on: bool = False
+    """See `Behaviour`."""
 
     @property
     def has_port(self) -> bool:

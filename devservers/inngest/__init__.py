@@ -43,5 +43,6 @@ KIND = Kind(
     served=later("devservers.inngest.registration", "served_ports"),
     users=later("devservers.inngest.registration", "users"),
     keep_served=later("devservers.inngest.declaration", "keep_served"),
+    use=later("devservers.inngest.use", "use"),
     after_up=later("devservers.inngest.registration", "after_up"),
 )

@@ -174,6 +174,12 @@ def _tree_on(port: int, here: Worktree) -> Worktree | None:
     return tree if tree and (tree.git_dir or tree.root == here.root) else None
 
 
+def keep(tree: Worktree, spec: ServerSpec) -> None:
+    """Pin a worktree whose app may come later. Raises LockTimeoutError, StateUnusableError."""
+    with locked(spec, LOCK_TIMEOUT):
+        pin.write(spec.files.pid, tree, tree.root)
+
+
 def release(here: Worktree, spec: ServerSpec) -> Synced:
     """Pin no worktree any more. Raises LockTimeoutError, StateUnusableError."""
     with locked(spec, LOCK_TIMEOUT):

@@ -72,14 +72,20 @@ class Watch:
     ) -> list[float | None]:
         pids = {member.pid for family in families for member in family}
         known = connections.established((*pids, os.getpid())) if pids else ()
+        through = {
+            member.pid
+            for one, family in zip(asked, families, strict=True)
+            for member in family
+            if one.spec.behaviour.passes_on
+        }
         return [
-            self._idle(one, known) if family else None
+            self._idle(one, known, through) if family else None
             for one, family in zip(asked, families, strict=True)
         ]
 
-    def _idle(self, one: Asked, known: tuple[Connection, ...]) -> float | None:
+    def _idle(self, one: Asked, known: tuple[Connection, ...], through: set[int]) -> float | None:
         spec, status = one
-        if status.port and connections.is_used(status.port, known):
+        if status.port and connections.is_used(status.port, known, through):
             return 0.0
         last = self._last_output(status.log_file, spec.behaviour.chatter)
         if last is None:

@@ -67,7 +67,7 @@ def quick_proof(spec: ServerSpec, deadline: float = math.inf) -> ServerRecord | 
         return None
     if record.port is None:
         return record if spec.port is None else None
-    if record.listener is None or not _still_listens(record.listener, record.port):
+    if record.listener is None or not still_listens(record.listener, record.port):
         return None
     said = readiness.of_listener(spec, record.listener.address, record.port, deadline)
     return record if said.ok else None
@@ -148,7 +148,7 @@ def _examine_ours(spec: ServerSpec, record: ServerRecord, deadline: float, *, ho
         is_up = readiness.of_output(spec, record)
         verdict = Verdict.RUNNING if is_up else Verdict.STARTING
         return View(verdict, None, record, answers=is_up)
-    if listener is None or not _still_listens(listener, port):
+    if listener is None or not still_listens(listener, port):
         if not sockets.is_open(port, spec.host):
             return View(Verdict.STARTING, port, record)
         roots = (record.process,)
@@ -237,7 +237,8 @@ def _is_orphan(spec: ServerSpec, record: ServerRecord | None, identity: Identity
     return process.has_marker(identity.pid, spec.marker)
 
 
-def _still_listens(listener: Listener, port: int) -> bool:
+def still_listens(listener: Listener, port: int) -> bool:
+    """Return whether that very process still has that very socket open, at almost no cost."""
     if listener.inode:
         return process.holds(listener)
     pid = listener.process.pid  # no /proc: psutil, for this one process

@@ -36,7 +36,10 @@ def overview(found: Overview) -> Rendered:
     for row in found.rows:
         lines += _lines(row, found, pinned, now)
     data = {name: {**one.data, **_cost(found.usage.get(name))} for name, one in used.items()}
-    rows = [_row(row, found.kinds, pinned) for row in found.rows]
+    rows = [
+        {**_row(row, found.kinds, pinned), "inUse": row.worktree == found.in_use}
+        for row in found.rows
+    ]
     return Rendered(
         {**nested(data, found.kinds), "worktrees": rows},
         (*table(TITLES, lines), *export_lines(found.exports), _totals(found)),
@@ -57,7 +60,7 @@ def _lines(
         head.commit[:SHORT] if head.commit else None,
         None if head.committed_at is None else amounts.duration(now - head.committed_at),
         {True: "yes", False: "no", None: None}[head.dirty],
-        row.worktree,
+        row.worktree if row.worktree != found.in_use else f"{row.worktree}, in use",
     )
     first: tuple[object, ...] = ("*" if row.current else "", row.branch)
     for name, its in shown.items():

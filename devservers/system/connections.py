@@ -1,6 +1,6 @@
 """Connections: which TCP connections a set of processes has, and whether others use a port."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from devservers.system import procfs
@@ -30,13 +30,14 @@ def established(pids: Iterable[int]) -> tuple[Connection, ...]:
     return _from_proc(pids) if procfs.HAS_PROC else _from_psutil(pids)
 
 
-def is_used(port: int, known: Iterable[Connection]) -> bool:
+def is_used(port: int, known: Iterable[Connection], through: Collection[int] = ()) -> bool:
     """Return whether somebody is connected to the `port` of one of those processes.
 
     Who has the other end among `known` doesn't count: give those of all servers of ours, and the
-    caller's own, and only strangers are left: a browser, an editor, a test.
+    caller's own, and only strangers are left: a browser, an editor, a test. The processes `through`
+    are connected for others, and count as these.
     """
-    ours = {connection.local for connection in known}
+    ours = {connection.local for connection in known if connection.pid not in through}
     return any(one.local.port == port and one.remote not in ours for one in known)
 
 

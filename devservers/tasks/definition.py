@@ -27,6 +27,8 @@ class Definition(NamedTuple):
     body: Callable[..., Rendered | None]
     flags: Mapping[str, Flag]
     aliases: tuple[str, ...] = ()
+    word: str | None = None
+    """The flag that may be given as a bare word, too."""
 
     def run(self, words: Mapping[str, object]) -> int:
         """Print what the body returns or raises for these flags; return the exit status.
@@ -73,6 +75,7 @@ def task(
     given: Mapping[str, Flag] | None = None,
     *,
     aliases: tuple[str, ...] = (),
+    word: str | None = None,
 ) -> Definition:
     """Return the task whose body is given its flags by name: those of `given`, and --json."""
-    return Definition(name, summary, body, {"json_": JSON, **(given or {})}, aliases)
+    return Definition(name, summary, body, {"json_": JSON, **(given or {})}, aliases, word)

@@ -131,6 +131,18 @@ def _board(*, open: bool) -> Rendered:  # noqa: A002 - the flag's name
     return shown._replace(data={**shown.data, "url": address}, lines=lines)
 
 
+def _use(*, worktree: str, none: bool) -> Rendered:
+    from devservers.door import use  # noqa: PLC0415 - only here
+    from devservers.rendering import use as rendering  # noqa: PLC0415 - only here
+
+    if worktree and none:
+        raise UsageError("Either a worktree is in use, or --none: use one of them.")
+    settings, here = _here()
+    if none:
+        return rendering.used(use.release(settings, here, console.say), str(here.root))
+    return rendering.used(use.use(settings, here, worktree, console.say), str(here.root))
+
+
 def _prune(*, dry_run: bool, idle: str) -> Rendered:
     from devservers.rendering import worktrees as rendering  # noqa: PLC0415 - only here
     from devservers.worktrees import prune  # noqa: PLC0415 - only here
@@ -190,6 +202,16 @@ TASKS: dict[str, Definition] = {
         "Show every worktree in a browser: start the board, and print its address.",
         _board,
         {"open": Flag(default=False, help="open it in the browser, too")},
+    ),
+    "use": factory.task(
+        "dev-use",
+        "Make a worktree the one in use: the door leads to it, its code runs the jobs.",
+        _use,
+        {
+            "worktree": Flag("", "its branch or folder; also as a bare word (default: this one)"),
+            "none": Flag(default=False, help="no worktree is in use any more"),
+        },
+        word="worktree",
     ),
     "env": factory.task(
         "dev-env",

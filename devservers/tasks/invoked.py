@@ -1,6 +1,7 @@
 """Invoked: what is defined as data, as Invoke's own tasks and collections."""
 
 import inspect
+import sys
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -37,19 +38,48 @@ def collections(groups: Iterable[Group], words: AbstractSet[str] | None) -> dict
     groups = tuple(groups)
     known = {spelling for group in groups for spelling in group.spellings}
     asked = known if words is None or not words <= known else words
-    return {group.name: _collection(group, asked) for group in groups}
+    return {group.name: _collection(group, asked, known) for group in groups}
 
 
-def _collection(group: Group, asked: AbstractSet[str]) -> Collection:
+def _collection(group: Group, asked: AbstractSet[str], known: AbstractSet[str]) -> Collection:
     made = _Asked(group.name)
     for name, definition in group.tasks.items():
-        made.add_task(_task(definition), name=name, default=name == group.default)
+        task = _task(definition, Task if definition.word is None else _Worded)
+        if definition.word is not None:
+            task.word, task.spelling, task.others = definition.word, f"{group.name}.{name}", known
+        made.add_task(task, name=name, default=name == group.default)
     shown = {name for spelling, name in group.spellings.items() if spelling in asked}
     made.hidden = frozenset(group.tasks.keys() - shown)
     return made
 
 
-def _task(definition: Definition) -> Any:
+class _Worded(Task[Any]):
+    """A task one of whose flags may be given as a bare word.
+
+    Invoke knows positional arguments, but they can't be left out; so it is one only where the
+    command line has it.
+    """
+
+    word = ""
+    spelling = ""
+    others: AbstractSet[str] = frozenset()
+    """Words that name other tasks, and so are none of this one's."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> Any:
+        """Return the arguments for the parser."""
+        found = super().get_arguments(ignore_unknown_help)
+        words = sys.argv[sys.argv.index(self.spelling) + 1 :] if self.spelling in sys.argv else []
+        words = words[: words.index("--")] if "--" in words else words
+        first = next((word for word in words if not word.startswith("-")), None)
+        flagged = any(word.startswith(f"--{self.word}") for word in words)
+        if first is not None and first not in self.others and not flagged:
+            for argument in found:
+                if argument.name == self.word:
+                    argument.positional, argument.default = True, None
+        return found
+
+
+def _task(definition: Definition, make: type[Any]) -> Any:
     """Return a task of a definition.
 
     Invoke makes flags of a signature, which is made here: so kinds can differ in their flags, and
@@ -68,7 +98,7 @@ def _task(definition: Definition) -> Any:
     ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__doc__ = definition.summary
-    return Task(
+    return make(
         run,
         name=definition.name,
         aliases=definition.aliases,

@@ -17,6 +17,7 @@ from devservers.system import sockets, threads
 from devservers.system.identity import Socket
 from devservers.system.threads import Question
 from devservers.worktree import Worktree
+from devservers.worktrees import in_use
 from devservers.worktrees.heads import Head, Heads
 
 KEPT = 20.0  # seconds
@@ -52,6 +53,8 @@ class Overview(NamedTuple):
     rows: tuple[Row, ...]
     exports: Exports
     """What an app that somebody starts by hand here has to be told."""
+    in_use: str | None = None
+    """The worktree in use, there or not."""
 
 
 class Memory(NamedTuple):
@@ -126,7 +129,10 @@ def _overview(
     )
     machines = {name: one.status for name, one in shared.items()}
     exports = kinds.exports(settings, here)
-    return Overview(by_name, machines, usage_of_shared, rows, exports)
+    noted = in_use.read(here)
+    return Overview(
+        by_name, machines, usage_of_shared, rows, exports, None if noted is None else str(noted)
+    )
 
 
 def _was_started(name: str, here: Worktree) -> bool:

@@ -17,6 +17,7 @@ from devservers.spec import MARKER
 from devservers.system import process, process_info, procfs, sockets
 from devservers.system.identity import Identity
 from devservers.worktree import Worktree
+from devservers.worktrees import in_use
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
@@ -62,6 +63,9 @@ def prune(config: Config, here: Worktree, *, dry_run: bool = False) -> Pruned:
     ending += _undeclared(here, known)
     known |= {victim for finding in ending for victim in finding.processes}
     removing = [*_lost_claims(config, here), *_stale_records(config, here, known)]
+    if gone := in_use.lost(here):
+        note = in_use.file_of(here)
+        removing.append(Finding("file", str(note), f"{gone} is gone", files=(note,)))
     if not dry_run:
         _end(ending)
         for finding in (*ending, *removing):
@@ -201,10 +205,10 @@ def _undeclared(here: Worktree, known: set[Identity]) -> Iterator[Finding]:
         try:
             settings = configuration.load(tree.root, tree.main)
             specs = (
-                kind.declare(settings, tree, Assignment(0))
+                (kind, kind.declare(settings, tree, Assignment(0)))
                 for kind in kinds.of(settings, kinds.BUNDLED).values()
             )
-            declared |= {spec.files.pid for spec in specs}
+            declared |= {spec.files.pid for kind, spec in specs if kind.built_in or spec.enabled}
             places |= {tree.state_dir, tree.shared_dir}
         except DevServerError:
             return

@@ -1,0 +1,118 @@
+"""Backend: the connection to a server, over which the requests of one client go."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devservers.door import messages
+from devservers.door.messages import END, LONGEST_HEAD, NoMessageError, Request, Response
+from devservers.door.side import Side
+
+if TYPE_CHECKING:
+    from devservers.door.client import Client
+
+
+class Backend(Side):
+    """The connection to a server."""
+
+    def __init__(self, client: "Client", root: Path) -> None:
+        super().__init__()
+        self.root = root
+        """The worktree whose server it is."""
+        self.used = 0
+        """How many requests it has been sent."""
+        self.since = time.monotonic()
+        """When it was last idle."""
+        self._client: Client | None = client
+        self._buffer = b""
+        self.response: Response | None = None
+        self.has_answered = False
+        """Something of the response to the request in flight has come."""
+
+    def leave(self) -> None:
+        """Close it: nobody waits for its answer any more."""
+        self._client = None
+        self.close(at_once=True)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what it answers."""
+        client = self._client
+        if client is None:
+            return
+        if client.tunnels:
+            client.send(data)
+            return
+        try:
+            self._take(client, data)
+        except NoMessageError as error:
+            client.broken(502, f"What the server answered is no HTTP: {error}.")
+
+    def _take(self, client: "Client", data: bytes) -> None:
+        while data:
+            request = client.request
+            if request is None or client.backend is not self:
+                self.leave()  # nobody has asked for that
+                client.dropped(self)
+                return
+            self.has_answered = True
+            if self.response is None:
+                data = self._take_head(client, request, self._buffer + data)
+                if client.tunnels:
+                    client.send(data)
+                    return
+                continue
+            body = self.response.body
+            end = body.take(data)
+            client.send(data if end == len(data) else data[:end])
+            data = data[end:]
+            if body.done:
+                client.answered()
+
+    def _take_head(self, client: "Client", request: Request, data: bytes) -> bytes:
+        """Pass on a head, if it is whole; return what comes after it."""
+        end = data.find(END) + len(END)
+        if end < len(END):
+            self._buffer = data
+            if len(data) > LONGEST_HEAD:
+                raise NoMessageError(502, "its head is too long")
+            return b""
+        self._buffer = b""
+        found = messages.response(data[:end], request.method)
+        if found.status == 101:  # noqa: PLR2004 - Switching Protocols
+            if not request.upgrades:
+                raise NoMessageError(502, "it changes the protocol unasked")
+            client.begin_tunnel()
+        elif found.status >= 200:  # noqa: PLR2004 - else another head follows
+            self.response = found
+        client.send(data[:end])
+        if self.response is not None and self.response.body.done:
+            client.answered()
+        return data[end:]
+
+    def eof_received(self) -> bool:
+        """Say so to the client of a tunnel, which may go on sending."""
+        if self._client is not None and self._client.tunnels:
+            self._client.end_writing()
+            return True
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the client what that means for it."""
+        client, self._client = self._client, None
+        if client is None or client.backend is not self:
+            return
+        ends = self.response is not None and self.response.body.ends_with_connection
+        if client.request is not None and ends and error is None:
+            client.answered(last=True)
+        else:
+            client.dropped(self)
+
+    def pause_writing(self) -> None:
+        """Have the client wait."""
+        if self._client:
+            self._client.hold("server")
+
+    def resume_writing(self) -> None:
+        """Let the client go on."""
+        if self._client:
+            self._client.release("server")

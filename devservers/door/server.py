@@ -1,0 +1,190 @@
+"""Server: the door's own process: takes connections, and sees when another worktree is in use."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from devservers import kinds, terminal, worktree
+from devservers.door import pages
+from devservers.door.client import HEALTH, Client
+from devservers.door.messages import Request, answer
+from devservers.door.pages import Entry
+from devservers.door.table import Place, Table
+from devservers.system.http_status import LOOPBACKS  # browsers try both for localhost
+from devservers.worktree import Worktree
+
+MOST = 2000  # connections at once
+BACKLOG = 512
+DESCRIPTORS = 8192  # two for each connection, and some; macOS allows 256 unless it is asked
+GLANCE = 0.05  # seconds from one look at the note of the worktree in use to the next
+
+
+class Door:
+    """All connections, and the table that says where they lead."""
+
+    def __init__(self, here: Worktree, port: int) -> None:
+        self.port = port
+        self.table = Table(here, port)
+        self.clients: dict[Client, None] = {}  # who came first is first
+        self._somebody = asyncio.Event()
+        self.place, self.way = self.table.place, self.table.way
+        self.follows, self.leads = self.table.follows, self.table.leads
+
+    def came(self, client: Client) -> None:
+        """Make room for it: who is idle for longest goes first; without any, it has to go."""
+        if len(self.clients) >= MOST:
+            idle = next((one for one in self.clients if one.is_idle), client)
+            idle.close(at_once=True)
+        self.clients[client] = None
+        self._somebody.set()
+
+    def left(self, client: Client) -> None:
+        """Forget it."""
+        self.clients.pop(client, None)
+
+    async def watch(self) -> None:
+        """Close what leads to the worktree that was in use until now. Costs one `stat` a look."""
+        self.table.changed()
+        while True:
+            await self._somebody.wait()
+            if not self.clients:
+                self._somebody.clear()
+            elif self.table.changed():
+                await self._switch()
+            await asyncio.sleep(GLANCE)
+
+    async def _switch(self) -> None:
+        tree = await self.table.used()
+        say(f"in use: {tree.root if tree else 'no worktree'}")
+        for client in [*self.clients]:
+            backend = client.backend
+            if client.follows and not (tree and backend and backend.root == tree.root):
+                client.leave_behind()
+
+    async def page(self, request: Request, place: Place) -> bytes:
+        """Return the door's own answer: its health, a server that is down, or what there is."""
+        if request.target == HEALTH and place.follows:
+            tree = place.tree
+            told = {"door": True, "inUse": str(tree.root) if tree else None}
+            return answer(200, json.dumps(told).encode(), "application/json", request.method)
+        entries = await self._entries()
+        status, title, text = self._told(place, request)
+        waits = place.tree is not None
+        if not request.accepts_html:
+            body = pages.plain(title, text, entries).encode("utf-8", "replace")
+            return answer(status, body, "text/plain", request.method)
+        body, policy = pages.sealed(pages.listing(title, text, entries, waits=waits))
+        return answer(status, body, "text/html", request.method, policy)
+
+    def _told(self, place: Place, request: Request) -> tuple[int, str, tuple[str, ...]]:
+        """Return status, title and sentences."""
+        kind = next(one for one in kinds.every() if one.serves_app)
+        if place.tree is not None:
+            name = place.tree.branch or place.tree.root.name
+            start = f"Start it there: `cd {place.tree.root}`, `inv {kind.name}.ensure`."
+            shown = "This page loads again as soon as it answers."
+            return 503, f"The {kind.title} of {name} is down", (start, shown)
+        if place.follows:
+            choose = "`inv dev.use` in a worktree makes it the one that this address leads to."
+            return 503, "No worktree is in use", (choose,)
+        if place.is_zone:
+            return 200, self.table.zone, ("Each worktree has an address of its own here.",)
+        host = request.host.decode("latin-1")
+        return 404, f"No worktree is called {host}", ("There are these:",)
+
+    async def _entries(self) -> list[Entry]:
+        trees = await self.table.look(0)
+        used = await self.table.used()
+        ways = await asyncio.gather(*(self.table.way(tree) for tree in trees.values()))
+        return [
+            Entry(
+                label=label,
+                url=f"http://{label}.{self.table.zone}:{self.port}/",
+                branch=tree.branch or tree.root.name,
+                runs=way is not None,
+                used=used is not None and tree.root == used.root,
+            )
+            for (label, tree), way in zip(trees.items(), ways, strict=True)
+        ]
+
+
+def say(text: str) -> None:
+    """Write a line into the log."""
+    sys.stdout.write(f"{terminal.line(text)}\n")
+    sys.stdout.flush()
+
+
+def listen(port: int) -> list[socket.socket]:
+    """Return a listening socket for each loopback address that there is. Raises OSError."""
+    made: list[socket.socket] = []
+    for address in LOOPBACKS:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            own = socket.socket(family)
+        except OSError:  # a kernel without IPv6
+            continue
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            own.bind((address, port))
+        except OSError:
+            own.close()
+            if made and not _is_there(family, address):
+                continue
+            raise
+        own.listen(BACKLOG)
+        made.append(own)
+    return made
+
+
+def _is_there(family: int, address: str) -> bool:
+    """Return whether this machine has that address at all: many containers have no `::1`."""
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _raise_limit() -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # noqa: PLC0415 - Unix only
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < DESCRIPTORS:
+            most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+async def serve(here: Worktree, port: int) -> None:
+    """Serve until told to end."""
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    door = Door(here, port)
+    servers = [await loop.create_server(lambda: Client(door), sock=own) for own in listen(port)]
+    watching = loop.create_task(door.watch())
+    say(f"http://localhost:{port} follows the worktree in use; names end with {door.table.zone}")
+    await over.wait()
+    watching.cancel()
+    for server in servers:
+        server.close()
+    for client in [*door.clients]:
+        client.close(at_once=True)
+
+
+def main(words: list[str]) -> int:
+    """Serve the repository that the working directory is in, on the port that is named."""
+    _raise_limit()
+    try:
+        asyncio.run(serve(worktree.find(Path.cwd()), int(words[0])))
+    except OSError as error:
+        sys.exit(f"Port {words[0]} can't be listened on: {error.strerror or error}.")
+    return 0
