@@ -24,7 +24,7 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         found = next((path for name in NAMES if (path := shutil.which(name))), None)
         if found is None:
-            pytest.skip("THE BOARD WAS NOT TRIED IN A BROWSER: there is no chromium on the PATH")
+            pytest.skip("NOTHING WAS TRIED IN A BROWSER: there is no chromium on the PATH")
         (its_in, self._out), (self._in, its_out) = os.pipe(), os.pipe()
         words = [
             *(found, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"),
