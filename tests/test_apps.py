@@ -67,6 +67,8 @@ def test_sync_serves_this_worktree_and_says_whom_it_replaced(two: World) -> None
         "appId": "flowt",
         "replaced": second,
         "pinned": str(two.a),
+        "neighbours": [],
+        "replacedWorktree": str(two.b),
         "released": None,
     }
     assert states(two) == {first: "served", second: "shadowed"}
@@ -403,10 +405,13 @@ def test_an_app_beyond_the_pool_is_listed(running: World) -> None:
 def test_disabled_is_honoured(world: World) -> None:
     world.configure(enabled=False)
     assert world.ok("apps") == {
-        "action": "disabled", "port": world.port, "apps": [], "pinned": None, "warnings": [],
+        "action": "disabled", "port": world.port, "apps": [], "pinned": None, "neighbours": [],
+        "warnings": [],
     }  # fmt: skip
     assert world.ok("sync")["action"] == "disabled"
 
 
 def test_the_json_of_apps_has_nothing_else_on_stdout(two: World) -> None:
-    assert json.loads(two.run("inngest.apps", "--json").out).keys() == {"apps", "pinned", "next"}
+    assert json.loads(two.run("inngest.apps", "--json").out).keys() == {
+        *("apps", "pinned", "next", "neighbours")
+    }

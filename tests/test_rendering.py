@@ -457,6 +457,7 @@ def test_apps_answers_with_the_values_of_the_reference() -> None:
             }
         ],
         "pinned": None,
+        "neighbours": [],
         "next": [],
     }
 
@@ -507,7 +508,7 @@ def test_sync_answers_with_the_keys_of_the_reference_and_says_what_changed(
         Synced(action, 5002, "http://localhost:5002/api/inngest", "flowt", replaced)
     )
     data = parsed(rendered)
-    assert set(data) == SYNC | {"pinned", "released"}
+    assert set(data) == SYNC | {"pinned", "released", "neighbours", "replacedWorktree"}
     assert (data["action"], data["appId"], data["replaced"]) == (action, "flowt", replaced)
     assert words in said(rendered.lines)
     assert rendered.exit_code == 0

@@ -353,3 +353,54 @@ def test_the_served_worktrees_own_restart_leaves_it_served(place: NextWorld) -> 
     done = place.call("nextjs.restart", cwd=place.a)
     assert done["warnings"] == []
     until(lambda: place.call("inngest.status", cwd=place.a)["served"])
+
+
+def test_two_repositories_that_share_a_server_are_told_of_each_other(world: World) -> None:
+    world.leaves_server = True
+    first, second = world.apps
+    blog = make_repository(world.folder / "blog")
+    world.ok("ensure", cwd=world.a)
+    alone = world.ok("status", cwd=world.b)
+    assert alone["neighbours"] == []
+    world.app(first, cwd=world.a)
+    world.ok("sync", cwd=world.a)
+    world.configure(folder=blog, command=world.fake())
+    world.app(second, cwd=blog, app_id="blog")
+    shop = {
+        "repository": str(world.main),
+        "ports": [first],
+        "served": [first],
+        "started": True,
+        "pinned": str(world.a),
+    }
+    for task in ("status", "apps", "sync"):
+        assert world.ok(task, cwd=blog)["neighbours"] == [shop]
+        said = world.run(f"inngest.{task}", cwd=blog).out
+        words = f"hared with another repository: {world.main}, which started it, watching {first}"
+        assert words in said
+    there = world.ok("status", cwd=world.b)["neighbours"]
+    assert there == [
+        {
+            "repository": str(blog),
+            "ports": [second],
+            "served": [second],
+            "started": False,
+            "pinned": str(blog),
+        }
+    ]
+
+
+def test_sync_says_whose_place_it_took(world: World) -> None:
+    world.leaves_server = True
+    first, second = world.apps
+    clone = make_repository(world.folder / "clone")
+    world.configure(folder=clone, command=world.fake())
+    world.ok("ensure", cwd=world.a)
+    world.app(first, cwd=world.a)
+    world.ok("sync", cwd=world.a)
+    world.app(second, cwd=clone)  # with the same app id
+    done = world.ok("sync", cwd=clone)
+    assert (done["replaced"], done["replacedWorktree"]) == (first, str(world.a))
+    world.ok("sync", cwd=world.a)
+    said = world.run("inngest.sync", cwd=clone).out
+    assert f"in place of port {first} ({world.a})" in said

@@ -74,6 +74,8 @@ class Synced(NamedTuple):
     """The port that was served until now."""
     pinned: str | None = None
     """The worktree that is to stay the served one; None where its app works in none."""
+    replaced_worktree: str | None = None
+    """Whose that was, where that is known."""
     released: str | None = None
     """The worktree that was pinned, where none is to be any more."""
 
@@ -124,7 +126,9 @@ def sync(config: Config, here: Worktree, it: Target, port: int | None = None) ->
         raise _elsewhere(url, scene.server, scene.by_port.get(port)) from None
     before = (port_of(row.url) for row in scene.served if row.app_id == now.app_id)
     replaced = next(before, None)  # not `port`: that was not served
-    return Synced("synced", port, url, now.app_id, replaced)
+    holder = scene.by_port.get(replaced or 0)
+    whose = str(holder.worktree.root) if holder and holder.worktree else None
+    return Synced("synced", port, url, now.app_id, replaced, replaced_worktree=whose)
 
 
 def _elsewhere(url: str, ours: str, holder: PortHolder | None) -> NotSyncedError:

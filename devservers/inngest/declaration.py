@@ -28,7 +28,6 @@ from devservers.spec import (
     Restore,
     ServerSpec,
     Words,
-    ports_of,
     url_of,
 )
 from devservers.system import process, process_info
@@ -123,7 +122,9 @@ def _elsewhere(it: Target) -> str:
 
 def _behaviour(config: Config, here: Worktree, it: Target, *, stand_in: bool) -> Behaviour:
     def describe(_port: int | None, watched: tuple[str, ...], /, *, answers: bool) -> Description:
-        return _describe(config, here, it, watched, answers=answers)
+        from devservers.inngest import scene  # noqa: PLC0415 - a warm ensure never gets here
+
+        return scene.describe(config, here, it, watched, scope_facts(here, it), answers=answers)
 
     def remember(port: int | None, deadline: float) -> Restore:
         from devservers.inngest import serving  # noqa: PLC0415 - not for a warm call
@@ -137,7 +138,7 @@ def _behaviour(config: Config, here: Worktree, it: Target, *, stand_in: bool) ->
         recognise=partial(_recognise, it),
         reconcile=drift.Reconciler(it.urls, it.host or "", remember).reconcile,
         remember=remember,
-        facts=lambda: {**_scope_facts(here, it), "servedBefore": None, "servedBy": None},
+        facts=lambda: {**scope_facts(here, it), "servedBefore": None, "servedBy": None},
         describe=describe,
         differences=partial(drift.differing_arguments, arguments(settings.of(config), it)),
     )
@@ -214,7 +215,8 @@ def identity(config: Config, here: Worktree) -> tuple[str, int] | None:
     return (str(it.pid_file), it.port or 0)
 
 
-def _scope_facts(here: Worktree, it: Target) -> Mapping[str, object]:
+def scope_facts(here: Worktree, it: Target) -> Mapping[str, object]:
+    """Return what every answer says of whom the server is for."""
     pinned = pin.read(it.pid_file, here) if it.shared else None
     return {"scope": it.scope, "pinned": str(pinned) if pinned else None}
 
@@ -247,51 +249,3 @@ def arguments(own: Settings, it: Target) -> tuple[str, ...]:
 def stand_in_program() -> tuple[str, ...]:
     """Return the argv of the bundled imitation, run apart from anything the folder may hold."""
     return (sys.executable, "-I", "-S", str(STAND_IN))
-
-
-def _describe(
-    config: Config, here: Worktree, it: Target, watched: tuple[str, ...], *, answers: bool
-) -> Description:
-    """Return what the server itself says: its version, what it watches, whom it serves."""
-    from devservers.inngest import scene  # noqa: PLC0415 - a warm ensure never gets here
-
-    api = it.api._replace(ours=True)
-    found = api.dev() if answers else None
-    shared = _scope_facts(here, it)
-    unknown = {"version": None, "served": None, "servedBy": None, "missing": None}
-    if found is None:
-        return Description({**unknown, **shared})
-    rows = api.apps()
-    urls = tuple(dict.fromkeys((*watched, *inngest_api.watched(found, rows or ()))))
-    missing = drift.missing(it.urls, urls)
-    served, served_by = scene.serving(config, here, it, rows)
-    pinned = (f"pinned: {shared['pinned']}",) if shared["pinned"] else ()
-    return Description(
-        {
-            "version": found.version,
-            "served": served,
-            "servedBy": served_by,
-            "missing": ports_of(missing),
-            **shared,
-        },
-        urls,
-        (_served_line(served, served_by), *pinned, *_by_hand(config, it)),
-        (drift.not_watched(missing),) if missing else (),
-    )
-
-
-def _by_hand(config: Config, it: Target) -> tuple[str, ...]:
-    """Say what an app that is started by hand has to be told: by default it asks port 8288."""
-    if it.shared or it.port is None:
-        return ()
-    url = url_of(settings.of(config).host, it.port)
-    return (f"an app that is started by hand needs: export INNGEST_DEV={url}",)
-
-
-def _served_line(served: bool | None, served_by: int | None) -> str:  # noqa: FBT001 - three states
-    if served is None:
-        return "this worktree: no app of its own to serve"
-    if served:
-        return f"this worktree: served, on port {served_by}"
-    whose = f"the app on port {served_by}" if served_by else "another worktree's app"
-    return f"this worktree: NOT served, events run in {whose}; `inv inngest.sync` changes that"

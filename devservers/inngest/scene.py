@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 from devservers import listeners
 from devservers.config import Config
+from devservers.inngest import api as inngest_api
+from devservers.inngest import drift, neighbours, settings
 from devservers.inngest.api import ServedApp
 from devservers.inngest.target import Target
 from devservers.listeners import PortHolder
 from devservers.ports import claims
-from devservers.spec import port_of, ports_of
+from devservers.spec import Description, port_of, ports_of, url_of
 from devservers.worktree import Worktree
 
 
@@ -87,3 +89,65 @@ def own_port(
     if in_pool or len(own) == 1:
         return (in_pool or own)[0]
     return claims.of(config, here.root)
+
+
+def describe(  # noqa: PLR0913 - what a status is made of
+    config: Config,
+    here: Worktree,
+    it: Target,
+    watched: tuple[str, ...],
+    shared: Mapping[str, object],
+    *,
+    answers: bool,
+) -> Description:
+    """Return what the server itself says: its version, what it watches, whom it serves.
+
+    `shared` is what is known without asking it.
+    """
+    api = it.api._replace(ours=True)
+    found = api.dev() if answers else None
+    unknown: dict[str, object] = {"version": None, "served": None, "servedBy": None}
+    unknown |= {"missing": None, "neighbours": ()}
+    if found is None:
+        return Description({**unknown, **shared})
+    rows = api.apps()
+    urls = tuple(dict.fromkeys((*watched, *inngest_api.watched(found, rows or ()))))
+    missing = drift.missing(it.urls, urls)
+    served, served_by = serving(config, here, it, rows)
+    pinned = (f"pinned: {shared['pinned']}",) if shared["pinned"] else ()
+    others = neighbours.of(here, it, urls, rows)
+    return Description(
+        {
+            "version": found.version,
+            "served": served,
+            "servedBy": served_by,
+            "missing": ports_of(missing),
+            "neighbours": tuple(other.data() for other in others),
+            **shared,
+        },
+        urls,
+        (
+            _served_line(served, served_by),
+            *pinned,
+            *(other.said() for other in others),
+            *_by_hand(config, it),
+        ),
+        (drift.not_watched(missing),) if missing else (),
+    )
+
+
+def _by_hand(config: Config, it: Target) -> tuple[str, ...]:
+    """Say what an app that is started by hand has to be told: by default it asks port 8288."""
+    if it.shared or it.port is None:
+        return ()
+    url = url_of(settings.of(config).host, it.port)
+    return (f"an app that is started by hand needs: export INNGEST_DEV={url}",)
+
+
+def _served_line(served: bool | None, served_by: int | None) -> str:  # noqa: FBT001 - three states
+    if served is None:
+        return "this worktree: no app of its own to serve"
+    if served:
+        return f"this worktree: served, on port {served_by}"
+    whose = f"the app on port {served_by}" if served_by else "another worktree's app"
+    return f"this worktree: NOT served, events run in {whose}; `inv inngest.sync` changes that"

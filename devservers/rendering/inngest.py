@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from devservers.inngest.apps import App, Synced
+from devservers.inngest.neighbours import Neighbour
 from devservers.inngest.runs import Run, Runs
 from devservers.kind import Check
 from devservers.rendering import lists
@@ -19,7 +20,12 @@ OWN_ID = (
 )
 
 
-def apps(found: Sequence[App], here: str, pinned: Path | None = None) -> Rendered:
+def apps(
+    found: Sequence[App],
+    here: str,
+    pinned: Path | None = None,
+    neighbours: Sequence[Neighbour] = (),
+) -> Rendered:
     """Render the state of every app; `here` is the folder of the asking worktree."""
     rows = [
         (
@@ -39,12 +45,14 @@ def apps(found: Sequence[App], here: str, pinned: Path | None = None) -> Rendere
         {
             "apps": [app.data() for app in found],
             "pinned": str(pinned) if pinned else None,
+            "neighbours": [other.data() for other in neighbours],
             "next": ("inv inngest.sync",) if _is_shadowed(found, here) else (),
         },
         (
             titled,
             *lists.cut(listed),
             *((f"Pinned: {pinned}",) if pinned else ()),
+            *(_capitalised(other.said()) for other in neighbours),
             *_next(found, here),
         ),
     )
@@ -85,7 +93,11 @@ def _run(run: Run) -> dict[str, object]:
     }
 
 
-def synced(result: Synced) -> Rendered:
+def _capitalised(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def synced(result: Synced, neighbours: Sequence[Neighbour] = ()) -> Rendered:
     """Render sync."""
     data = {
         "action": result.action,
@@ -93,11 +105,14 @@ def synced(result: Synced) -> Rendered:
         "url": result.url,
         "appId": result.app_id,
         "replaced": result.replaced,
+        "replacedWorktree": result.replaced_worktree,
+        "neighbours": [other.data() for other in neighbours],
         "pinned": result.pinned,
         "released": result.released,
     }
     stays = "  pinned: it stays so until `inv inngest.sync` elsewhere, or with --release"
-    return Rendered(data, (_synced(result), *((stays,) if result.pinned else ())))
+    shared = (f"  {other.said()}" for other in neighbours)
+    return Rendered(data, (_synced(result), *((stays,) if result.pinned else ()), *shared))
 
 
 def _synced(result: Synced) -> str:
@@ -109,7 +124,8 @@ def _synced(result: Synced) -> str:
         case "already-synced":
             return f"{result.app_id} on port {result.port} is the one that is served already"
         case _:
-            whom = f", in place of port {result.replaced}" if result.replaced else ""
+            whose = f" ({result.replaced_worktree})" if result.replaced_worktree else ""
+            whom = f", in place of port {result.replaced}{whose}" if result.replaced else ""
             return f"{result.app_id} is served from port {result.port} now{whom}: {result.url}"
 
 

@@ -14,19 +14,20 @@ from devservers.worktree import Worktree
 
 def _apps() -> Rendered:
     def make(settings: Config, here: Worktree) -> Rendered:
-        from devservers.inngest import apps, pin, target  # noqa: PLC0415 - only here
+        from devservers.inngest import apps, neighbours, pin, target  # noqa: PLC0415 - only here
         from devservers.rendering import inngest as rendering  # noqa: PLC0415 - only here
 
         it = target.of(settings, here)
         pinned = pin.read(it.pid_file, here) if it.shared else None
-        return rendering.apps(apps.survey(settings, it), str(here.root), pinned)
+        found = apps.survey(settings, it)
+        return rendering.apps(found, str(here.root), pinned, neighbours.now(here, it))
 
-    return _unless_disabled(make, apps=(), pinned=None)
+    return _unless_disabled(make, apps=(), pinned=None, neighbours=())
 
 
 def _sync(*, port: str, release: bool) -> Rendered:
     def make(settings: Config, here: Worktree) -> Rendered:
-        from devservers.inngest import serving, target  # noqa: PLC0415 - only here
+        from devservers.inngest import neighbours, serving, target  # noqa: PLC0415 - only here
         from devservers.rendering import inngest as rendering  # noqa: PLC0415 - only here
 
         if port and release:
@@ -35,9 +36,9 @@ def _sync(*, port: str, release: bool) -> Rendered:
         if release:
             return rendering.synced(serving.release(here, spec))
         number = flags.port("--port", port) if port else None
-        return rendering.synced(
-            serving.choose(settings, here, target.of(settings, here), spec, number)
-        )
+        it = target.of(settings, here)
+        done = serving.choose(settings, here, it, spec, number)
+        return rendering.synced(done, neighbours.now(here, it))
 
     return _unless_disabled(make)
 
