@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,9 +57,8 @@ def install(settings: Config, here: Worktree, only: tuple[str, ...] = ()) -> Age
     return Agents("installed", done, tuple(_warnings(here, chosen)))
 
 
-def uninstall(settings: Config, here: Worktree) -> Agents:
+def uninstall(here: Worktree) -> Agents:
     """Take our part out of every file that has one, and remove what has nothing else in it."""
-    del settings
     planned = [(one, _read(here, one)) for one in _formats(here)]
     wanted = [
         (one, there, one.take_out(there) if there and one.is_in(there) else there)
@@ -175,10 +174,3 @@ def _refused(path: Path, why: str) -> StateUnusableError:
         hint="Mend that, and run this again.",
         details={"file": str(path)},
     )
-
-
-OPERATIONS: dict[str, Callable[..., Agents]] = {
-    "install": install,
-    "uninstall": uninstall,
-    "status": status,
-}

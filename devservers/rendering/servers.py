@@ -133,7 +133,7 @@ def status(result: Status, kind: Kind) -> Rendered:
         return Rendered(data, (_disabled(kind),), result.warnings, NOT_RUNNING)
     lines = [f"{name}: {_STATES[result.state]}{f' at {result.url}' if _is_at(result) else ''}"]
     if result.running:
-        up = f", up {_duration(now - started)}" if started else ""
+        up = f", up {clock.duration(now - started)}" if started else ""
         lines.append(f"  {_who(result.pid, result.listener_pid)}{up}{_adopted(result)}")
         if kind.watches:
             lines.append(f"  watching {ranges.shown(ports_of(result.urls)) or 'no ports'}")
@@ -273,18 +273,6 @@ def _adopted(result: Status) -> str:
 
 def _listed(numbers: tuple[int, ...]) -> str:
     return ", ".join(map(str, numbers))
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(max(seconds, 0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min"
-        if hours
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{rest} s"
-    )
 
 
 def _quoted(path: str) -> str:

@@ -24,6 +24,8 @@ def memory(members: Iterable[Identity]) -> int:
         read_at, found = _known.get(member, (-FRESH, 0))
         if now - read_at >= FRESH:
             found = _memory(member.pid)
+            for old in [one for one, (at, _) in _known.items() if now - at >= 2 * FRESH]:
+                del _known[old]  # nobody asks for whoever is gone
             _known[member] = now, found
         total += found
     return total
@@ -47,8 +49,8 @@ def cpu_percent(
             continue  # it has ended
         if now.cpu is None:
             return None
-        known = then is not None and then.identity == member and then.cpu is not None
-        used += now.cpu - (then.cpu if known and then and then.cpu else 0.0)
+        known = then.cpu if then is not None and then.identity == member else None
+        used += now.cpu - (known or 0.0)
     return max(used, 0.0) / seconds * 100
 
 

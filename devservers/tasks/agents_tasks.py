@@ -30,8 +30,8 @@ def _install(*, only: str) -> Rendered:
 def _uninstall() -> Rendered:
     from devservers.agents import install  # noqa: PLC0415 - only here
 
-    settings, here = _here()
-    return rendering.agents(install.uninstall(settings, here), text.program(here))
+    _, here = _here()
+    return rendering.agents(install.uninstall(here), text.program(here))
 
 
 def _status() -> Rendered:

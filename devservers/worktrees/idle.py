@@ -148,12 +148,10 @@ def _stop(server: _Server, still: Callable[[], bool], why: str) -> bool:
 def _finding(server: _Server, idle: float | None) -> Finding:
     spec, its = server.asked
     pids = ", ".join(str(pid) for pid in dict.fromkeys((its.pid, its.listener_pid)) if pid)
-    minutes = int((idle or 0) // 60)
-    since = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"  # noqa: PLR2004
     processes = tuple(filter(None, map(process.identify, filter(None, (its.pid,)))))
     return Finding(
         "idle",
         f"{spec.title}{spec.where} of {spec.worktree}, pid {pids}",
-        f"nobody has used it for {since if minutes else f'{int(idle or 0)} s'}",
+        f"nobody has used it for {clock.duration(idle or 0)}",
         processes,
     )
