@@ -76,6 +76,14 @@ def test_the_text_is_short_and_what_the_repository_has(place: Place) -> None:
     assert "inngest.sync" not in place.call("agents.show")["text"]
 
 
+def test_with_a_door_the_text_says_that_a_switch_is_for_everybody(place: Place) -> None:
+    assert "dev.use" not in place.run("agents.show").out
+    settings = json.loads(place.config.read_text())
+    settings["door"] = {"enabled": True, "port": place.port + 3}
+    place.config.write_text(json.dumps(settings))
+    assert "`inv dev.use` makes this worktree the one" in place.run("agents.show").out
+
+
 def test_what_others_wrote_stays_as_it_is_to_the_byte(place: Place) -> None:
     before, after = "# Rules\r\n\r\nBe kind.\r\n", "\r\n## More\r\nno newline at the end"
     (place.main / "AGENTS.md").write_bytes(before.encode())

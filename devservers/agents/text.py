@@ -60,6 +60,11 @@ def _lines(settings: Config, inv: str) -> Iterator[str]:
     for kind in known.values():
         if kind.built_in and kind.watches:
             yield from _of_watcher(kind, settings, inv)
+    if "door" in known:
+        yield (
+            f"- `{inv} dev.use` makes this worktree the one that the fixed address and the jobs "
+            "follow, for everybody: only when you are asked to."
+        )
     yield f"- With this worktree's ports in the environment: `{inv} dev.exec -- COMMAND`."
     yield f"- Before the worktree is removed: `{inv} dev.down`."
     yield (
