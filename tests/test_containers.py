@@ -34,9 +34,12 @@ with socket.socket() as one:  # SIOCSIFFLAGS: neither ip nor ifconfig need be th
 class Container:
     """Namespaces that last until `end`."""
 
-    def __init__(self, world: World, *flags: str) -> None:
+    def __init__(self, world: World, *flags: str, shares: bool = False) -> None:
+        """With `shares`, the pid file's folder is that of the host, as with a shared /tmp."""
         self.world = world
-        script = f"{sys.executable} -I -S -c '{UP}'; mount -t tmpfs none \"$1\"; echo up; exec cat"
+        own = "" if shares else 'mount -t tmpfs none "$1"; '
+        up = f"{sys.executable} -I -S -c '{UP}'; " if "--net" in flags else ""
+        script = f"{up}{own}echo up; exec cat"
         self.child = world.processes.popen(
             ["unshare", *flags, "sh", "-c", script, "sh", str(world.pid_file.parent)],
             env=world.env({"PATH": os.environ["PATH"]}),
@@ -47,14 +50,14 @@ class Container:
         assert self.child.stdout.readline() == b"up\n"
         parent = psutil.Process(self.child.pid)
         self.inner = parent.children()[0].pid if "--fork" in flags else parent.pid
-        kinds = ("--mount", "--net", *(("--pid",) if "--fork" in flags else ()))
+        kinds = [flag for flag in flags if flag in ("--mount", "--net", "--pid")]
         self.enter = [NSENTER, "--target", str(self.inner), *kinds]
 
-    def call(self, task: str) -> Any:
+    def call(self, task: str, *words: str) -> Any:
         """Run a task of ours in it, with --json."""
         there = ["/bin/sh", "-c", 'cd "$1"; shift; exec "$@"', "sh", str(self.world.main)]
         done = subprocess.run(
-            [*self.enter, *there, str(INV), task, "--json"],
+            [*self.enter, *there, str(INV), task, "--json", *words],
             env=self.world.env(),
             capture_output=True,
             timeout=60,
@@ -71,6 +74,13 @@ class Container:
             for process in self.world.servers()
             if os.readlink(f"/proc/{process.pid}/ns/net") == inside
         ]
+
+
+def answer(world: World, caller: "World | Container", task: str, *words: str) -> Any:
+    """Return what a task says to the host (the world itself), or in a container."""
+    if isinstance(caller, Container):
+        return caller.call(task, *words)
+    return world.run(task, "--json", *words).json
 
 
 @pytest.fixture
@@ -138,6 +148,44 @@ def test_a_record_that_a_container_left_in_a_shared_folder_names_nobody_here(
     assert world.ok("status", code=3)["state"] == "stale"
     assert world.ok("stop")["pidsKilled"] == []
     assert all(map(is_alive, theirs))
+
+
+SHARED = {
+    "with a network of its own": ("--pid", "--fork", "--mount", "--net", "--mount-proc"),
+    "with the host's network": ("--pid", "--fork", "--mount", "--mount-proc"),
+    "with the host's processes": ("--mount", "--net"),
+}
+
+
+@pytest.mark.parametrize("flags", SHARED.values(), ids=SHARED)
+@pytest.mark.parametrize("inside", [True, False], ids=["server inside", "server outside"])
+def test_where_a_container_shares_the_files_each_side_says_what_is_true(
+    world: World, flags: tuple[str, ...], *, inside: bool
+) -> None:
+    """As with a shared /tmp: the record is there, and the process it names is none of one's own."""
+    world.leaves_server = True
+    container = Container(world, *flags, shares=True)
+    starter, other = (container, world) if inside else (world, container)
+    assert answer(world, starter, "inngest.ensure")["action"] == "started"
+    theirs = world.servers()
+    assert theirs
+    found = answer(world, other, "inngest.status")
+    assert (found["running"], found["pid"]) == (False, None)
+    assert found["state"] == ("foreign" if "--net" not in flags else "stale")
+    stopped = answer(world, other, "inngest.stop", "--force")
+    if "--net" in flags:
+        assert (stopped["action"], stopped["pidsKilled"]) == ("not-running", [])
+    else:  # it can't be forced either
+        assert stopped["error"]["code"] == "port-in-use"
+    said = answer(world, other, "inngest.ensure")
+    if "--net" in flags:  # its port is free here: one of its own
+        assert said["action"] == "started"
+    else:
+        assert said["error"]["code"] == "port-in-use"
+    assert all(map(is_alive, theirs))
+    again = answer(world, starter, "inngest.status")
+    assert (again["running"], again["state"]) == (True, "running")
+    assert answer(world, other, "inngest.status")["running"] == ("--net" in flags)
 
 
 def test_a_receipt_of_a_server_in_other_namespaces_proves_nothing(
