@@ -95,6 +95,8 @@ class Client(Side):
 
     def _go_on(self) -> None:
         """Do what can be done with what has come so far."""
+        if not self.is_open:
+            return
         try:
             if self.request is not None and self._sent:
                 self._send_body(self.request)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import shlex
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ MOST = 2000  # connections at once
 BACKLOG = 512
 DESCRIPTORS = 8192  # two for each connection, and some; macOS allows 256 unless it is asked
 GLANCE = 0.05  # seconds from one look at the note of the worktree in use to the next
+CHOOSE = "`inv dev.use` in a worktree makes it the one that this address leads to."
 
 
 class Door:
@@ -48,12 +50,13 @@ class Door:
 
     async def watch(self) -> None:
         """Close what leads to the worktree that was in use until now. Costs one `stat` a look."""
-        self.table.changed()
+        before = self.table.noted()
         while True:
             await self._somebody.wait()
             if not self.clients:
                 self._somebody.clear()
-            elif self.table.changed():
+            elif before != (now := self.table.noted()):
+                before = now
                 await self._switch()
             await asyncio.sleep(GLANCE)
 
@@ -85,12 +88,14 @@ class Door:
         kind = next(one for one in kinds.every() if one.serves_app)
         if place.tree is not None:
             name = place.tree.branch or place.tree.root.name
-            start = f"Start it there: `cd {place.tree.root}`, `inv {kind.name}.ensure`."
+            folder = shlex.quote(str(place.tree.root))
+            start = f"Start it there: `cd {folder}`, `inv {kind.name}.ensure`."
             shown = "This page loads again as soon as it answers."
             return 503, f"The {kind.title} of {name} is down", (start, shown)
         if place.follows:
-            choose = "`inv dev.use` in a worktree makes it the one that this address leads to."
-            return 503, "No worktree is in use", (choose,)
+            if gone := self.table.noted():
+                return 503, "The worktree in use is gone", (f"It was {gone}.", CHOOSE)
+            return 503, "No worktree is in use", (CHOOSE,)
         if place.is_zone:
             return 200, self.table.zone, ("Each worktree has an address of its own here.",)
         host = request.host.decode("latin-1")

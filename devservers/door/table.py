@@ -88,21 +88,16 @@ class Table:
     def leads(self, host: bytes, root: Path) -> bool:
         """Return whether a Host is known, at this moment, to lead to that worktree."""
         if self.follows(host):
-            return self._noted() == root
+            return self.noted() == root
         label, _, rest = host.lower().partition(b".")
         tree = self._trees.get(label.decode("latin-1"))
         is_fresh = time.monotonic() - self._looked < FRESH
         is_ours = rest == self.zone.encode() + self._end
         return is_fresh and is_ours and tree is not None and tree.root == root
 
-    def changed(self) -> bool:
-        """Return whether another worktree is in use than when this was last asked."""
-        before = self._note[1]
-        return self._noted() != before
-
     async def used(self) -> Worktree | None:
         """Return the worktree in use."""
-        root = self._noted()
+        root = self.noted()
         if root is None:
             return None
         await self.look()
@@ -135,7 +130,8 @@ class Table:
             self._ways[tree.root] = found
         return found
 
-    def _noted(self) -> Path | None:
+    def noted(self) -> Path | None:
+        """Return the top of the worktree in use, there or not. Costs one `stat`."""
         try:
             info = os.stat(in_use.file_of(self.here))  # noqa: PTH116 - asked all the time
             mark: object = (info.st_mtime_ns, info.st_ino, info.st_size)
