@@ -28,6 +28,8 @@ def main(words: "list[str] | None" = None) -> None:
         sys.argv = ["devservers", *words]
     gc.set_threshold(FEW)
     words = sys.argv[1:]
+    if sys.platform == "win32":
+        _refuse(words)
     if any(name.startswith(INVOKE) for name in os.environ):
         _run_invoke()
         return
@@ -50,6 +52,13 @@ def _run_plain(words: list[str]) -> None:
 
     if (call := plain.call(words)) is not None:
         streams.leave(call.run())
+
+
+def _refuse(words: list[str]) -> "NoReturn":
+    """Say that it doesn't run here, whatever was asked, before anything is looked at."""
+    from devservers import console, errors  # noqa: PLC0415 - only here
+
+    streams.leave(console.run(errors.refuse_windows, as_json="--json" in words))
 
 
 def _say_safely(

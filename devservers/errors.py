@@ -1,6 +1,7 @@
 """Every failure a caller can meet: a sentence, a hint, data, and the exit status it becomes."""
 
 import errno
+import sys
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
@@ -14,6 +15,9 @@ _REMEDIES = {
     errno.EFBIG: "No file may grow so large: raise the limit with `ulimit -f`.",
     errno.EROFS: "The file system is read-only: make it writable, or use another folder.",
 }
+
+
+UNSUPPORTED = "Windows isn't supported; WSL (Windows Subsystem for Linux) is: run this inside it."
 
 
 def remedy_of(error: OSError) -> str | None:
@@ -53,7 +57,7 @@ class DevServerError(Exception):
 
 
 class UsageError(DevServerError):
-    """A flag has a value that can't be used."""
+    """A flag has a value that can't be used, or nothing can be done from where the call stands."""
 
     code = "usage"
 
@@ -140,3 +144,9 @@ class NeedFailedError(DevServerError):
 
     code = "need-failed"
     exit_code = 21
+
+
+def refuse_windows() -> None:
+    """Raise UsageError on Windows, where nothing here can prove what is whose."""
+    if sys.platform == "win32":
+        raise UsageError(UNSUPPORTED)

@@ -61,6 +61,11 @@ def say(text: str) -> None:
 
 
 def _run(words: list[str]) -> None:
+    if sys.platform == "win32":
+        from devservers.errors import UNSUPPORTED  # noqa: PLC0415 - only there
+
+        say(UNSUPPORTED)
+        return
     options = {word for word in words if word.startswith("--")}
     event, *rest = [word for word in words if word not in options] or [""]
     named = [option[2:] for option in options if option not in OPTIONS]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from devservers.errors import ConfigInvalidError, UsageError
+from devservers.errors import ConfigInvalidError, UsageError, refuse_windows
 from devservers.system import git as git_program
 from devservers.system import ownership, untrusted_files
 
@@ -53,9 +53,10 @@ class Worktree(NamedTuple):
 def find(folder: Path | None = None) -> Worktree:
     """Return the worktree that `folder` (default: the working directory) belongs to.
 
-    Raises UsageError if the working directory is gone, ConfigInvalidError if what would be its
-    git folder is another user's: it is not passed over either, as git doesn't.
+    Raises UsageError if the working directory is gone, or on Windows; ConfigInvalidError if what
+    would be its git folder is another user's: it is not passed over either, as git doesn't.
     """
+    refuse_windows()
     try:
         start = Path(folder or Path.cwd()).resolve()
     except FileNotFoundError as error:

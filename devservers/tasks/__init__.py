@@ -43,6 +43,10 @@ def __getattr__(name: str) -> "Collection":
 
 
 def _made() -> "dict[str, Collection]":
+    if sys.platform == "win32" and not {"--list", "-l"}.isdisjoint(sys.argv):
+        from devservers import console, errors  # noqa: PLC0415 - only there
+
+        console.say(errors.UNSUPPORTED)  # a list all the same: others' tasks may stand in it
     with bytecode.kept():
         from invoke.collection import Collection  # noqa: PLC0415 - see above
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from devservers import console
+from devservers import console, errors
 from devservers.rendering.servers import Rendered
 from devservers.tasks import bytecode
 
@@ -41,8 +41,13 @@ class Definition(NamedTuple):
         if "as_json" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
             values["as_json"] = as_json
         quiet = bool(values.get("quiet"))
+
+        def do() -> Rendered | None:
+            errors.refuse_windows()
+            return self.body(**values)
+
         with bytecode.kept():
-            return console.run(lambda: self.body(**values), as_json=as_json, quiet=quiet)
+            return console.run(do, as_json=as_json, quiet=quiet)
 
 
 class Group(NamedTuple):
