@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -17,6 +18,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixture
 SOURCES = {str(file.relative_to(ROOT)) for file in (ROOT / "devservers").rglob("*.py")}
 DATA = {"devservers/py.typed", "devservers/inngest/empty.json"}
 DATA |= {f"devservers/board/page.{kind}" for kind in ("css", "html", "js")}
+OF_THE_REPOSITORY = {".pre-commit-config.yaml", ".pre-commit-hooks.yaml"}
+OF_THE_REPOSITORY |= {f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")}
+OF_THE_REPOSITORY |= {
+    str(file.relative_to(ROOT))
+    for folder in (".ci", ".github")
+    for file in (ROOT / folder).rglob("*")
+    if file.is_file()
+}
 SCRIPTS = ("inv", "devservers", "devservers-hook")
 
 
@@ -72,13 +81,20 @@ def test_the_sdist_holds_what_is_needed_to_test_it(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = {"LICENSE", "README.md", "pyproject.toml", "tasks.py", ".pre-commit-hooks.yaml"}
+    wanted = {"LICENSE", "README.md", "pyproject.toml", "tasks.py", *OF_THE_REPOSITORY}
     tests = {str(file.relative_to(ROOT)) for file in (ROOT / "tests").rglob("*.py")}
     docs = {str(file.relative_to(ROOT)) for file in (ROOT / "docs").iterdir()}
     assert wanted | SOURCES | tests | docs <= names
     known = wanted | SOURCES | tests | docs | DATA | {"PKG-INFO", ".gitignore"}
     others = names - known
     assert {name.split("/")[0] for name in others} <= {"tests"}
+
+
+def test_pypi_takes_what_was_built(built: Path) -> None:
+    pytest.importorskip("twine")
+    words = [sys.executable, "-m", "twine", "check", "--strict", *built.glob("worktree_*")]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count("PASSED")) == (0, 2), done.stdout + done.stderr
 
 
 def test_pip_installs_it_whole_and_compiled(installed: Path, world: World) -> None:
@@ -108,7 +124,8 @@ def test_doctor_finds_the_installed_package_in_its_place(installed: Path, world:
 
 def test_the_version_is_that_of_the_distribution(installed: Path, world: World) -> None:
     done = world.run("--version", program=installed / "devservers")
-    assert done.out == "devservers 0.1.0\n"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert done.out == f"devservers {project['version']}\n"
 
 
 def test_what_was_installed_without_bytecode_is_compiled_once(
