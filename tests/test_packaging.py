@@ -75,6 +75,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names_needed = {need.split(">")[0].strip(";") for need in needs}
     assert names_needed == {"filelock", "invoke", "psutil", "requests"}
     assert "Requires-Python: >=3.11" in metadata
+    assert metadata.startswith("Metadata-Version: 2.4\n")
 
 
 def test_the_sdist_holds_what_is_needed_to_test_it(built: Path) -> None:
