@@ -25,14 +25,15 @@ BIN = Path("node_modules/.bin/inngest-cli")
 
 
 @pytest.fixture(autouse=True)
-def _worktrees(world: World) -> None:
-    """Make the worktrees, and a CLI of the user's own on the PATH.
+def _worktrees(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the worktrees, and a CLI of the user's own on the PATH, also of this very process.
 
     That the pid file is this world's own is accepted, so that whatever else comes decides.
     """
     assert world.a.is_dir()
     assert world.b.is_dir()
     world.install("inngest-cli")
+    monkeypatch.setenv("PATH", f"{world.bin}{os.pathsep}{os.environ['PATH']}")
     world.configure()
     accept(world)
 
