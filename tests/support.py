@@ -508,7 +508,7 @@ class World:
 
 # Python may lie where only root can read: all is imported before the user changes.
 _AS_NOBODY = """
-import encodings.idna, os, sys, types
+import encodings.idna, locale, os, sys, types
 program, port = sys.argv[1:]
 module = sys.modules["standin"] = types.ModuleType("standin")
 exec(compile(open(program).read(), program, "exec"), module.__dict__)
