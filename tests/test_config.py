@@ -529,11 +529,13 @@ def loads_or_is_rejected(file: Path, content: bytes) -> None:
 
 @SAME_FILE
 @given(data=VALID)
+@example(data={"nextjs": {"ports": [8299]}})
 def test_a_valid_configuration_means_what_it_says_and_round_trips(
     tmp_path: Path, data: dict[str, dict[str, Any]]
 ) -> None:
     pool = data.get("nextjs", {}).get("ports", POOL)
-    if data.get("inngest", {}).get("port", 8288) in pool:
+    single = (data.get("inngest", {}).get("port", 8288), DEFAULTS["board.port"])
+    if len({*pool, *single}) < len(pool) + len(single):  # two servers would share one
         return
     found = config.read(write(tmp_path, data), tmp_path)
     for section, keys in data.items():
