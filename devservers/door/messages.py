@@ -14,7 +14,8 @@ END = b"\r\n\r\n"
 _REQUEST = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP/1\.([01])")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n\0]*)?")
 # No space before a colon, no line that goes on in the next, no bare CR or LF: RFC 9112, 2.2 and 5.
-_FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*")
+# And no other control character: who takes "\vchunked" for chunked, and who doesn't?
+_FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*")
 _FIELD = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n\0]*)?\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
@@ -99,6 +100,8 @@ class Request(NamedTuple):
     body: Body
     upgrades: bool
     """It asks for another protocol, such as WebSocket."""
+    closes: bool
+    """The connection carries no more after it."""
     accepts_html: bool
 
 
@@ -130,10 +133,16 @@ def request(head: bytes) -> Request:
     if len(hosts) != 1:
         raise NoMessageError(400, "the request has not exactly one Host")
     body = _body(fields, None, minor)
-    tokens = b",".join(fields.get(b"connection", ())).lower()
-    upgrades = b"upgrade" in fields and b"upgrade" in tokens
-    accepts = b",".join(fields.get(b"accept", ()))
-    return Request(method, target, hosts[0], body or Body(0), upgrades, b"text/html" in accepts)
+    said = _connection(fields)
+    return Request(
+        method,
+        target,
+        hosts[0],
+        body or Body(0),
+        upgrades=b"upgrade" in fields and b"upgrade" in said,
+        closes=_closes(said, minor),
+        accepts_html=b"text/html" in b",".join(fields.get(b"accept", ())),
+    )
 
 
 def response(head: bytes, method: bytes) -> Response:
@@ -152,8 +161,7 @@ def response(head: bytes, method: bytes) -> Response:
     else:
         body = _body(fields, status, found[1]) or Body(None)
     kinds = b",".join(fields.get(b"content-type", ())).lower()
-    tokens = b",".join(fields.get(b"connection", ())).lower()
-    closes = b"close" in tokens or (found[1] == b"0" and b"keep-alive" not in tokens)
+    closes = _closes(_connection(fields), found[1])
     return Response(status, body, kinds.startswith(b"text/event-stream"), closes)
 
 
@@ -178,21 +186,28 @@ def _fields(text: bytes) -> dict[bytes, list[bytes]]:
     return found
 
 
+def _connection(fields: dict[bytes, list[bytes]]) -> set[bytes]:
+    """Return what the fields say of the connection."""
+    words = b",".join(fields.get(b"connection", ())).lower()
+    return {word.strip(b" \t") for word in words.split(b",")}
+
+
+def _closes(said: set[bytes], minor: bytes) -> bool:
+    return b"close" in said or (minor == b"0" and b"keep-alive" not in said)
+
+
 def _body(fields: dict[bytes, list[bytes]], status: int | None, minor: bytes) -> Body | None:
     """Return the body that the fields announce, None where they announce none."""
     refused = 400 if status is None else 502
-    codings = b",".join(fields.get(b"transfer-encoding", ())).strip().lower()
-    lengths = {
-        one.strip() for text in fields.get(b"content-length", ()) for one in text.split(b",")
-    }
+    codings = fields.get(b"transfer-encoding", [])
+    lengths = fields.get(b"content-length", [])
     if codings:
         # Both, or another coding, is what smugglers send: RFC 9112, 6.1 and 6.3.
-        if codings != b"chunked" or lengths or minor == b"0":
+        if [one.lower() for one in codings] != [b"chunked"] or lengths or minor == b"0":
             raise NoMessageError(refused, "where the body ends is doubtful")
         return Body(None, chunked=True)
     if not lengths:
         return None
-    (length, *others) = lengths
-    if others or not _LENGTH.fullmatch(length):
+    if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
         raise NoMessageError(refused, "the length of the body is doubtful")
-    return Body(int(length))
+    return Body(int(lengths[0]))
