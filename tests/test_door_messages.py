@@ -79,7 +79,8 @@ def test_a_body_without_an_end_takes_everything(places: list[int]) -> None:
 
 WRONG_CHUNKS = [
     b"\r\n", b" 5\r\n", b"+5\r\n", b"-5\r\n", b"0x5\r\n", b"5_0\r\n", b"5,\r\n", b"g\r\n",
-    b";a\r\n",     b"5\n", b"5\r\r\n", b"5;a\rb\r\n", b"5;a\0\r\n", b"5 5\r\n", b"\xb2\r\n", b"1" * 16 + b"\r\n",
+    b";a\r\n", b"5\n", b"5\r\r\n", b"5;a\rb\r\n", b"5;a\0\r\n",
+    b"5 5\r\n", b"\xb2\r\n", b"1" * 16 + b"\r\n",
     b"3\r\nabcd\r\n", b"3\r\nabc\n", b"3\r\nabc0\r\n\r\n", b"3\r\nabc\r0\r\n\r\n",
     b"0\r\nno field\r\n\r\n", b"0\r\nA : b\r\n\r\n", b"0\r\n folded\r\n\r\n", b"0\r\nA: b\n\r\n",
     b"0\r\n\n", b"0\r\nA: \0\r\n\r\n", b"5;" + b"a" * LONGEST_LINE + b"\r\n",
@@ -195,8 +196,9 @@ def test_a_doubtful_request_is_refused(lines: list[str]) -> None:
     "first",
     [
         "", "CONNECT localhost:3000 HTTP/1.1", "GET http://localhost:3000/ HTTP/1.1",
-        "GET HTTP/1.1",        "GET * HTTP/1.1", "GET  / HTTP/1.1", "GET /  HTTP/1.1", " GET / HTTP/1.1",
-        "GET / HTTP/1.1 ", "GET /\tHTTP/1.1", "GET /a b HTTP/1.1", "GET / HTTP/2.0", "GET / HTTP/1.2", "GET / http/1.1",
+        "GET HTTP/1.1", "GET * HTTP/1.1", "GET  / HTTP/1.1", "GET /  HTTP/1.1",
+        " GET / HTTP/1.1", "GET / HTTP/1.1 ", "GET /\tHTTP/1.1",
+        "GET /a b HTTP/1.1", "GET / HTTP/2.0", "GET / HTTP/1.2", "GET / http/1.1",
         "GET / HTTP/1.10", "GET /\0 HTTP/1.1", "GET /\n HTTP/1.1", "GET /\x7f HTTP/1.1", "GET /",
         "G(T / HTTP/1.1", "\x16\x03\x01 / HTTP/1.1", "PRI * HTTP/2.0",
     ],

@@ -31,8 +31,9 @@ class Backend(Side):
 
     def leave(self) -> None:
         """Close it: nobody waits for its answer any more."""
-        self._client = None
-        self.close(at_once=True)
+        client, self._client = self._client, None
+        # Of a tunnel that both ends have closed, the last bytes may still be on their way.
+        self.close(at_once=not (client and client.tunnels and client.has_ended))
 
     def data_received(self, data: bytes) -> None:
         """Pass on what it answers."""
@@ -71,10 +72,10 @@ class Backend(Side):
     def _take_head(self, client: "Client", request: Request, data: bytes) -> bytes:
         """Pass on a head, if it is whole; return what comes after it."""
         end = data.find(END) + len(END)
+        if max(end, 0 if end >= len(END) else len(data)) > LONGEST_HEAD:
+            raise NoMessageError(502, "its head is too long")
         if end < len(END):
             self._buffer = data
-            if len(data) > LONGEST_HEAD:
-                raise NoMessageError(502, "its head is too long")
             return b""
         self._buffer = b""
         found = messages.response(data[:end], request.method)
@@ -90,21 +91,26 @@ class Backend(Side):
         return data[end:]
 
     def eof_received(self) -> bool:
-        """Say so to the client of a tunnel, which may go on sending."""
-        if self._client is not None and self._client.tunnels:
-            self._client.end_writing()
-            return True
+        """Say so to the client of a tunnel, which may go on sending; else it is over."""
+        client = self._client
+        if client is not None and client.tunnels:
+            client.end_writing()
+            return self.end_reading()
+        body = self.response.body if self.response else None
+        if client is not None and client.backend is self and body and body.ends_with_connection:
+            client.answered(last=True)
+        self._over()
+        self.close(at_once=True)  # what it has not read yet, it won't read
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the client what that means for it."""
+        del error
+        self._over()
+
+    def _over(self) -> None:
         client, self._client = self._client, None
-        if client is None or client.backend is not self:
-            return
-        ends = self.response is not None and self.response.body.ends_with_connection
-        if client.request is not None and ends and error is None:
-            client.answered(last=True)
-        else:
+        if client is not None and client.backend is self:
             client.dropped(self)
 
     def pause_writing(self) -> None:

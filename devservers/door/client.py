@@ -4,14 +4,17 @@ What has begun is finished where it began; the next request goes to whom its nam
 """
 
 import asyncio
+import re
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devservers.door import messages, settings
 from devservers.door.backend import Backend
 from devservers.door.messages import END, LONGEST_HEAD, NoMessageError, Request
 from devservers.door.side import Side
+from devservers.system.connections import End
 from devservers.worktree import Worktree
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ HEALTH = settings.HEALTH.encode()
 CONNECT_PATIENCE = 5.0  # seconds
 HEAD_PATIENCE = 30.0  # seconds until the head of a request must be there
 LINGER = 1.0  # seconds for a refused client to read why, while it may go on sending
+EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 AGAIN = (b"GET", b"HEAD", b"OPTIONS")  # what may be sent once more (RFC 9110, 9.2.2)
 IDLE = 1.0  # seconds; Node.js ends what has been idle for five, and may do so in this moment
 
@@ -37,10 +41,12 @@ class Client(Side):
         """Bytes are all there is to it: a WebSocket."""
         self.follows = False
         """It came to the address that follows the worktree in use."""
+        self.root: Path | None = None
+        """The worktree that its last request goes to."""
         self._door = door
         self._buffer = b""
         self._head = b""
-        self._sent = self._ended = self._last = self._refused = False
+        self._sent = self._last = self._refused = self._is_full = self._may_repeat = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -48,6 +54,13 @@ class Client(Side):
     def is_idle(self) -> bool:
         """Whether it waits for nothing."""
         return self.request is None and not self._buffer
+
+    @property
+    def names(self) -> tuple[End, End]:
+        """Both ends of the connection, ours first."""
+        assert self.transport is not None  # noqa: S101 - it is connected
+        ours, its = (self.transport.get_extra_info(one) for one in ("sockname", "peername"))
+        return End(*ours[:2]), End(*its[:2])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note of it."""
@@ -77,25 +90,46 @@ class Client(Side):
 
     def eof_received(self) -> bool:
         """Finish what it has asked for, if that is whole: it may still be reading."""
+        stays = self.end_reading()
         if self.tunnels and self.backend:
             self.backend.end_writing()
-            return True
-        self._ended = True
-        return self.request is not None and (self.request.body.done or not self._sent)
+            return stays
+        if self._refused or self.is_idle or self._breaks_off or self._hears_a_stream:
+            return False
+        self._door.ended(self)
+        asyncio.get_running_loop().call_soon(self._go_on)
+        return True
+
+    @property
+    def _breaks_off(self) -> bool:
+        request = self.request
+        return self.has_ended and request is not None and self._sent and not request.body.done
+
+    @property
+    def _hears_a_stream(self) -> bool:
+        response = self.backend.response if self.backend else None
+        return response is not None and response.is_stream
+
+    def pass_on_end(self) -> None:
+        """Tell the server that nothing more comes: it knows what that means for its answer."""
+        if self.backend and self._sent and not self._buffer:
+            self.backend.end_writing()
 
     def pause_writing(self) -> None:
         """Have the server wait."""
+        self._is_full = True
         if self.backend:
             self.backend.hold("client")
 
     def resume_writing(self) -> None:
         """Let the server go on."""
+        self._is_full = False
         if self.backend:
             self.backend.release("client")
 
     def _go_on(self) -> None:
         """Do what can be done with what has come so far."""
-        if not self.is_open:
+        if self._refused or not self.is_open:
             return
         try:
             if self.request is not None and self._sent:
@@ -105,6 +139,8 @@ class Client(Side):
         except NoMessageError as error:
             self.broken(error.status, f"Refused: {error}.")
             return
+        if self._breaks_off:
+            self.close(at_once=True)
         # What comes behind a request in flight is another one, which has to wait.
         if self.request is not None and len(self._buffer) > LONGEST_HEAD:
             self.hold("turn")
@@ -113,22 +149,24 @@ class Client(Side):
 
     def _begin(self) -> bool:
         """Begin with the next request, if its head is whole."""
-        while self._buffer.startswith(b"\r\n"):  # RFC 9112, 2.2
-            self._buffer = self._buffer[2:]
+        if empty := EMPTY_LINES.match(self._buffer):  # RFC 9112, 2.2
+            self._buffer = self._buffer[empty.end() :]
         end = self._buffer.find(END) + len(END)
-        if end < len(END):
-            if len(self._buffer) > LONGEST_HEAD:
-                raise NoMessageError(431, "the head of the request is too long")
-            if self._buffer and self._timer is None:
+        is_whole = end >= len(END)
+        if (end if is_whole else len(self._buffer)) > LONGEST_HEAD:
+            raise NoMessageError(431, "the head of the request is too long")
+        if not is_whole:
+            if self.has_ended:
+                self.close()
+            elif self._buffer and self._timer is None:
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(HEAD_PATIENCE, self.close)
-            elif self._ended:
-                self.close()
             return False
         self._stop_timer()
         self._head, self._buffer = self._buffer[:end], self._buffer[end:]
         self.request = messages.request(self._head)
         self._sent = False
+        self._may_repeat = self.request.method in AGAIN and self.request.body.done
         backend = self.backend
         if backend and self._can_reuse(backend, self.request):
             self._send(backend, self.request)
@@ -137,7 +175,7 @@ class Client(Side):
         return self.request is None
 
     def _can_reuse(self, backend: Backend, request: Request) -> bool:
-        is_fresh = time.monotonic() - backend.since < IDLE or request.method in AGAIN
+        is_fresh = time.monotonic() - backend.since < IDLE or self._may_repeat
         if not (backend.is_open and is_fresh and request.target != HEALTH):
             return False
         self.follows = self._door.follows(request.host)
@@ -150,7 +188,7 @@ class Client(Side):
             if place is None:
                 self.broken(421, "No name leads here but this repository's own.")
                 return
-            self.follows = place.follows
+            self.follows, self.root = place.follows, place.tree.root if place.tree else None
             backend = None
             if place.tree is not None and request.target != HEALTH:
                 backend = await self._to(place.tree)
@@ -161,6 +199,9 @@ class Client(Side):
             self._go_on()
         except NoMessageError as error:
             self.broken(error.status, f"Refused: {error}.")
+        except Exception as error:  # noqa: BLE001 - whatever it is: nobody is to wait for ever
+            self._door.failed(error)
+            self.broken(500, f"The door has failed, see `inv {settings.NAME}.logs`")
 
     async def _to(self, tree: Worktree) -> Backend | None:
         """Return a connection to the server of a worktree's app, None where none can be had."""
@@ -177,11 +218,14 @@ class Client(Side):
                 partial(Backend, self, tree.root), address, way.port
             )
             try:
-                _, made = await asyncio.wait_for(connecting, CONNECT_PATIENCE)
+                async with asyncio.timeout(CONNECT_PATIENCE):
+                    _, made = await connecting
             except (OSError, TimeoutError):
                 continue
             if way.holds:  # else somebody else has the port by now
                 self.backend = made
+                if self._is_full:
+                    made.hold("client")
                 return made
             made.leave()
         return None
@@ -193,8 +237,11 @@ class Client(Side):
     def _send(self, backend: Backend, request: Request) -> None:
         backend.response, backend.has_answered = None, False
         backend.used += 1
-        backend.send(self._head)
         self._sent = True
+        if not backend.is_open:  # it has been closed since it was made
+            self.dropped(backend)
+            return
+        backend.send(self._head)
         self._send_body(request)
 
     def _send_body(self, request: Request) -> None:
@@ -225,27 +272,31 @@ class Client(Side):
             return
         if not (last or response.body.done):
             return
-        if last or response.closes or self._last:
-            self._forget_backend()
-            self.close()
+        if last or response.closes or request.closes or self._last:
+            self._part()
             return
         if not request.body.done:
             return  # the server has answered before it had read all; it may go on reading
-        self.request = None
+        self.request = backend.response = None
         backend.since = time.monotonic()
         asyncio.get_running_loop().call_soon(self._go_on)  # never deeper with each request
 
     def dropped(self, backend: Backend) -> None:
         """Make the best of it that the server has closed its connection."""
-        request, self.backend = self.request, None
+        request, response, self.backend = self.request, backend.response, None
         self.release("server")
-        if self.tunnels or backend.response is not None:
-            self.close(at_once=not self.tunnels and request is not None)
-        elif request is None:
-            return
-        elif backend.has_answered or not self._sent:
+        if self.tunnels:
+            self.close()
+        elif request is None or not self._sent:
+            return  # it was idle, and the next request goes over another
+        elif response is not None and response.body.done:
+            self._part()  # it has answered, and reads no more of the question
+        elif response is not None:
+            # The client sees that it isn't whole, unless it ends with the connection.
+            self.close(at_once=response.body.ends_with_connection)
+        elif backend.has_answered:
             self.broken(502, "The server has ended the connection while it answered.")
-        elif backend.used > 1 and request.method in AGAIN and request.body.done:
+        elif backend.used > 1 and self._may_repeat:
             self._sent = False  # it had been idle, and was closed in this very moment
             self._task = asyncio.get_running_loop().create_task(self._route(request))
         else:
@@ -253,23 +304,27 @@ class Client(Side):
 
     def broken(self, status: int, why: str) -> None:
         """End with an error, told if nothing has been told yet."""
-        backend = self.backend
-        begun = backend is not None and backend.response is not None
-        self._forget_backend()
-        if begun:
-            self.close(at_once=True)
+        response = self.backend.response if self.backend else None
+        if response is not None:
+            self._forget_backend()
+            self.close(at_once=response.body.ends_with_connection)
         else:
-            self._answer(messages.answer(status, f"{why}\n".encode(), "text/plain", b"GET"))
+            method = self.request.method if self.request else b"GET"
+            self._answer(messages.answer(status, f"{why}\n".encode(), "text/plain", method))
 
     def _answer(self, whole: bytes) -> None:
         """Send an answer of our own, the last on this connection."""
+        self.send(whole)
+        self._part()
+
+    def _part(self) -> None:
+        """Close once the client has had the chance to read its answer."""
         request, self.request = self.request, None
         is_through = request is not None and request.body.done and not self._buffer
         self._refused = True
         self._buffer = b""
         self.release("turn")
         self._forget_backend()
-        self.send(whole)
         if is_through:
             self.close()
             return
@@ -279,8 +334,7 @@ class Client(Side):
 
     def leave_behind(self) -> None:
         """Another worktree is in use now: close as soon as nothing that has begun is lost."""
-        response = self.backend.response if self.backend else None
-        if self.tunnels or self.is_idle or (response and response.is_stream):
+        if self.tunnels or self.is_idle or self._hears_a_stream:
             self._forget_backend()
             self.close()
         else:
@@ -290,6 +344,7 @@ class Client(Side):
         if self.backend is not None:
             self.backend.leave()
             self.backend = None
+            self.release("server")
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -7,6 +7,8 @@ import shlex
 import signal
 import socket
 import sys
+import time
+import traceback
 from pathlib import Path
 
 from devservers import kinds, terminal, worktree
@@ -15,6 +17,7 @@ from devservers.door.client import HEALTH, Client
 from devservers.door.messages import Request, answer
 from devservers.door.pages import Entry
 from devservers.door.table import Place, Table
+from devservers.system import connections
 from devservers.system.http_status import LOOPBACKS  # browsers try both for localhost
 from devservers.worktree import Worktree
 
@@ -22,6 +25,7 @@ MOST = 2000  # connections at once
 BACKLOG = 512
 DESCRIPTORS = 8192  # two for each connection, and some; macOS allows 256 unless it is asked
 GLANCE = 0.05  # seconds from one look at the note of the worktree in use to the next
+AGAIN = 1.0  # seconds until it is asked again whether somebody still waits who sends nothing more
 CHOOSE = "`inv dev.use` in a worktree makes it the one that this address leads to."
 
 
@@ -32,6 +36,7 @@ class Door:
         self.port = port
         self.table = Table(here, port)
         self.clients: dict[Client, None] = {}  # who came first is first
+        self._ended: dict[Client, float] = {}
         self._somebody = asyncio.Event()
         self.place, self.way = self.table.place, self.table.way
         self.follows, self.leads = self.table.follows, self.table.leads
@@ -47,25 +52,52 @@ class Door:
     def left(self, client: Client) -> None:
         """Forget it."""
         self.clients.pop(client, None)
+        self._ended.pop(client, None)
+
+    def ended(self, client: Client) -> None:
+        """Find out whether a client that sends nothing more still reads."""
+        if connections.CAN_TELL:
+            self._ended[client] = 0.0
+        else:
+            client.pass_on_end()
+
+    @staticmethod
+    def failed(error: Exception) -> None:
+        """Write a defect of ours into the log."""
+        for line in traceback.format_exception(error):
+            say(line.rstrip("\n"))
+
+    def _end_for_nobody(self) -> None:
+        """Close what is asked for by clients that nobody has open any more."""
+        now = time.monotonic()
+        due = [client for client, then in self._ended.items() if then <= now]
+        held = connections.are_held([client.names for client in due]) if due else ()
+        for client, is_held in zip(due, held, strict=True):
+            self._ended[client] = now + AGAIN
+            if not is_held:
+                client.close(at_once=True)
 
     async def watch(self) -> None:
         """Close what leads to the worktree that was in use until now. Costs one `stat` a look."""
         before = self.table.noted()
         while True:
             await self._somebody.wait()
-            if not self.clients:
-                self._somebody.clear()
-            elif before != (now := self.table.noted()):
-                before = now
-                await self._switch()
+            try:
+                if not self.clients:
+                    self._somebody.clear()
+                elif before != (now := self.table.noted()):
+                    before = now
+                    await self._switch()
+                self._end_for_nobody()
+            except Exception as error:  # noqa: BLE001 - whatever it is: it goes on watching
+                self.failed(error)
             await asyncio.sleep(GLANCE)
 
     async def _switch(self) -> None:
         tree = await self.table.used()
         say(f"in use: {tree.root if tree else 'no worktree'}")
         for client in [*self.clients]:
-            backend = client.backend
-            if client.follows and not (tree and backend and backend.root == tree.root):
+            if client.follows and not (tree and client.root == tree.root):
                 client.leave_behind()
 
     async def page(self, request: Request, place: Place) -> bytes:
@@ -142,7 +174,6 @@ def listen(port: int) -> list[socket.socket]:
             if made and not _is_there(family, address):
                 continue
             raise
-        own.listen(BACKLOG)
         made.append(own)
     return made
 
@@ -174,7 +205,10 @@ async def serve(here: Worktree, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
     door = Door(here, port)
-    servers = [await loop.create_server(lambda: Client(door), sock=own) for own in listen(port)]
+    servers = [
+        await loop.create_server(lambda: Client(door), sock=own, backlog=BACKLOG)
+        for own in listen(port)
+    ]
     watching = loop.create_task(door.watch())
     say(f"http://localhost:{port} follows the worktree in use; names end with {door.table.zone}")
     await over.wait()

@@ -8,7 +8,10 @@ class Side(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
+        self.has_ended = False
+        """Nothing more comes from there."""
         self._holds: set[str] = set()
+        self._says_no_more = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to write to."""
@@ -22,7 +25,7 @@ class Side(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Write, unless the other end has gone."""
-        if self.is_open and self.transport is not None:
+        if self.is_open and not self._says_no_more and self.transport is not None:
             self.transport.write(data)
 
     def hold(self, why: str) -> None:
@@ -40,9 +43,17 @@ class Side(asyncio.Protocol):
             self.transport.resume_reading()
 
     def end_writing(self) -> None:
-        """Say that nothing more will come, and go on reading."""
+        """Say that nothing more will come, and go on reading; when both have, it is over."""
         if self.is_open and self.transport is not None and self.transport.can_write_eof():
+            self._says_no_more = True
             self.transport.write_eof()
+            if self.has_ended:
+                self.close()
+
+    def end_reading(self) -> bool:
+        """Note that nothing more comes; return whether there may still be something to write."""
+        self.has_ended = True
+        return not self._says_no_more
 
     def close(self, *, at_once: bool = False) -> None:
         """Close it, by default once all is written."""

@@ -141,6 +141,7 @@ class Table:
             self._note = (None, None)
         elif mark != self._note[0]:
             self._note = (mark, in_use.read(self.here))
+            self._looked = -FRESH  # it may be a worktree that has just been made
         return self._note[1]
 
 

@@ -1,10 +1,14 @@
 """Connections: which TCP connections a set of processes has, and whether others use a port."""
 
-from collections.abc import Collection, Iterable
+import socket
+import struct
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from devservers.system import procfs
 
+CAN_TELL = procfs.HAS_PROC
+"""Whether `are_held` can know it."""
 ESTABLISHED = "01"  # the state in /proc/net/tcp (proc(5))
 MAPPED = "0000000000000000FFFF0000"  # how the kernel writes ::ffff:0:0/96, that is IPv4
 
@@ -41,22 +45,42 @@ def is_used(port: int, known: Iterable[Connection], through: Collection[int] = (
     return any(one.local.port == port and one.remote not in ours for one in known)
 
 
-def _from_proc(pids: Iterable[int]) -> tuple[Connection, ...]:
-    owners = {inode: pid for pid in pids for inode, _ in procfs.sockets_of(pid)}
-    found = []
-    for table in ("tcp", "tcp6") if owners else ():
+def are_held(ends: Iterable[tuple[End, End]]) -> list[bool]:
+    """Return for each connection on this machine whether its other end is still open in a process.
+
+    Whoever closes a connection and whoever only says that it sends nothing more look the same from
+    here. `ends` are those of this side: its own address first, as sockets tell them.
+    """
+    asked = [(_written(remote), _written(local)) for local, remote in ends]
+    held = {
+        (_end(fields[1]), _end(fields[2])) for fields in _rows() if fields[9] != "0"
+    }  # a socket that no process has any more has no inode
+    return [pair in held for pair in asked]
+
+
+def _written(end: End) -> End:
+    """Return an end as the kernel writes it: in words of four bytes, in the machine's order."""
+    family = socket.AF_INET6 if ":" in end.address else socket.AF_INET
+    words = struct.iter_unpack("=I", socket.inet_pton(family, end.address))
+    return End("".join(f"{word:08X}" for (word,) in words), end.port)
+
+
+def _rows(mark: str = ":") -> Iterator[list[str]]:
+    """Yield the fields of each connection whose line has that mark."""
+    for table in ("tcp", "tcp6"):
         try:
             with open(f"/proc/net/{table}", encoding="ascii") as stream:
-                for line in stream:
-                    if f" {ESTABLISHED} " not in line:
-                        continue
-                    fields = line.split()
-                    pid = owners.get(fields[9]) if fields[3] == ESTABLISHED else None
-                    if pid is not None:
-                        found.append(Connection(pid, _end(fields[1]), _end(fields[2])))
+                yield from (line.split() for line in stream if mark in line)
         except OSError:
             continue
-    return tuple(found)
+
+
+def _from_proc(pids: Iterable[int]) -> tuple[Connection, ...]:
+    owners = {inode: pid for pid in pids for inode, _ in procfs.sockets_of(pid)}
+    if not owners:
+        return ()
+    rows = (row for row in _rows(f" {ESTABLISHED} ") if row[3] == ESTABLISHED and row[9] in owners)
+    return tuple(Connection(owners[row[9]], _end(row[1]), _end(row[2])) for row in rows)
 
 
 def _end(text: str) -> End:
