@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from devservers.worktree import Worktree
 
@@ -21,18 +21,28 @@ def labels(trees: Iterable[Worktree]) -> dict[str, Worktree]:
     """Return the worktrees by label: that of the branch, without one that of the folder.
 
     `feature/login` becomes `feature-login`. Where several come to the same, it is that of the
-    branch which is spelled so, and the others have some digits of their own at its end.
+    branch which is spelled so, and the others have some digits of their own at its end. Each
+    worktree has one.
     """
-    named = [(tree.branch or tree.root.name, tree) for tree in trees]
-    count = Counter(label(name) for name, _ in named)
+    named = [(label(tree.branch or tree.root.name), tree) for tree in trees]
+    count = Counter(its for its, _ in named)
+    spelled = {tree.branch: tree for _, tree in reversed(named)}
     found: dict[str, Worktree] = {}
-    for name, tree in named:
-        its = label(name)
-        if not its or (count[its] > 1 and its != name):
-            chance = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:CHANCE]
-            its = f"{its[: LONGEST - CHANCE - 1]}-{chance}".lstrip("-")
-        found.setdefault(its, tree)
+    for its, tree in named:
+        owner = spelled.get(its)
+        is_plain = its and (count[its] == 1 if owner is None else owner is tree)
+        found[its if is_plain else _told_apart(its, tree, {*count, *found})] = tree
     return found
+
+
+def _told_apart(its: str, tree: Worktree, taken: Collection[str]) -> str:
+    text = tree.branch or tree.root.name
+    while True:
+        chance = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:CHANCE]
+        made = f"{its[: LONGEST - CHANCE - 1]}-{chance}".lstrip("-")
+        if made not in taken:
+            return made
+        text += f"\0{tree.root}"  # one branch in two worktrees, or none in two folders of one name
 
 
 def label(name: str) -> str:
