@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,14 +87,15 @@ def test_what_changes_is_in_the_next_frame(place: NextWorld, seen: Terminal) -> 
 
 
 def test_elsewhere_each_table_follows_the_one_before(place: NextWorld) -> None:
-    child = place.start("dev.status", "--watch", preexec_fn=heed_interrupts)
-    time.sleep(screen.EVERY + 1.5)  # long enough for two
+    child = place.start("dev.status", "--watch", stdout=subprocess.PIPE, preexec_fn=heed_interrupts)
+    assert child.stdout
+    out = ""
+    while out.count("BRANCH") < 2:
+        out += child.stdout.readline().decode()
     child.send_signal(signal.SIGINT)
-    done = place.result(child)
-    assert done.code == 0
-    assert done.out.count("BRANCH") >= 2
-    assert "\x1b" not in done.out
-    assert "running: 0 MB, 0% of a processor\n\n   BRANCH" in done.out
+    assert place.result(child).code == 0
+    assert "\x1b" not in out
+    assert "running: 0 MB, 0% of a processor\n\n   BRANCH" in out
 
 
 def test_as_json_each_answer_is_a_line(place: NextWorld) -> None:
