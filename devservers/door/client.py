@@ -56,11 +56,11 @@ class Client(Side):
         return self.request is None and not self._buffer
 
     @property
-    def names(self) -> tuple[End, End]:
-        """Both ends of the connection, ours first."""
-        assert self.transport is not None  # noqa: S101 - it is connected
+    def names(self) -> tuple[End, End] | None:
+        """Both ends of the connection, ours first; None where it is none any more."""
+        assert self.transport is not None  # noqa: S101 - it was made
         ours, its = (self.transport.get_extra_info(one) for one in ("sockname", "peername"))
-        return End(*ours[:2]), End(*its[:2])
+        return (End(*ours[:2]), End(*its[:2])) if ours and its else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note of it."""

@@ -70,24 +70,24 @@ class Door:
     def _end_for_nobody(self) -> None:
         """Close what is asked for by clients that nobody has open any more."""
         now = time.monotonic()
-        due = [client for client, then in self._ended.items() if then <= now]
-        held = connections.are_held([client.names for client in due]) if due else ()
-        for client, is_held in zip(due, held, strict=True):
+        due = {one: one.names for one, then in self._ended.items() if then <= now}
+        held = connections.held([names for names in due.values() if names]) if due else ()
+        for client, names in due.items():
             self._ended[client] = now + AGAIN
-            if not is_held:
+            if names not in held:
                 client.close(at_once=True)
 
     async def watch(self) -> None:
         """Close what leads to the worktree that was in use until now. Costs one `stat` a look."""
-        before = self.table.noted()
+        used = self.table.noted()
         while True:
             await self._somebody.wait()
             try:
                 if not self.clients:
                     self._somebody.clear()
-                elif before != (now := self.table.noted()):
-                    before = now
+                elif (noted := self.table.noted()) != used:
                     await self._switch()
+                    used = noted
                 self._end_for_nobody()
             except Exception as error:  # noqa: BLE001 - whatever it is: it goes on watching
                 self.failed(error)

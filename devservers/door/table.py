@@ -95,13 +95,27 @@ class Table:
         is_ours = rest == self.zone.encode() + self._end
         return is_fresh and is_ours and tree is not None and tree.root == root
 
+    def noted(self) -> Path | None:
+        """Return the worktree that is noted as the one in use, there or not."""
+        try:
+            info = os.stat(in_use.file_of(self.here))  # noqa: PTH116 - asked all the time
+            mark: object = (info.st_mtime_ns, info.st_ino, info.st_size)
+        except OSError:
+            mark = None
+        if mark is None:
+            self._note = (None, None)
+        elif mark != self._note[0]:
+            self._note = (mark, in_use.read(self.here))
+            self._looked = -FRESH  # it may be a worktree that has just been made
+        return self._note[1]
+
     async def used(self) -> Worktree | None:
         """Return the worktree in use."""
-        root = self.noted()
-        if root is None:
-            return None
-        await self.look()
-        return next((tree for tree in self._trees.values() if tree.root == root), None)
+        while (root := self.noted()) is not None:
+            await self.look()
+            if self.noted() == root:  # else whoever is asked for it now has missed the switch
+                return next((tree for tree in self._trees.values() if tree.root == root), None)
+        return None
 
     async def look(self, fresh: float = FRESH) -> dict[str, Worktree]:
         """Return the worktrees by label, as they were that many seconds ago at most."""
@@ -129,20 +143,6 @@ class Table:
         else:
             self._ways[tree.root] = found
         return found
-
-    def noted(self) -> Path | None:
-        """Return the top of the worktree in use, there or not. Costs one `stat`."""
-        try:
-            info = os.stat(in_use.file_of(self.here))  # noqa: PTH116 - asked all the time
-            mark: object = (info.st_mtime_ns, info.st_ino, info.st_size)
-        except OSError:
-            mark = None
-        if mark is None:
-            self._note = (None, None)
-        elif mark != self._note[0]:
-            self._note = (mark, in_use.read(self.here))
-            self._looked = -FRESH  # it may be a worktree that has just been made
-        return self._note[1]
 
 
 def _find(tree: Worktree) -> Way | None:

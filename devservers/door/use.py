@@ -34,6 +34,7 @@ def use(settings: Config, here: Worktree, wanted: str, notify: Notify | None = N
             if wanted
             else "This is no worktree: name the one to be in use, by its branch or its folder."
         )
+    its = config.load(tree.root, tree.main)  # or it fails before anything is changed
     spec = _door(settings, here)
     port = server.ensure(spec, notify=notify).port if spec.enabled else None
     with locked.locked(spec, locked.LOCK_TIMEOUT, notify):
@@ -41,7 +42,6 @@ def use(settings: Config, here: Worktree, wanted: str, notify: Notify | None = N
         in_use.write(here, tree.root)
         notes = _notes(settings, here, tree)
     warnings = () if port is None else _unproved(port, tree)
-    its = config.load(tree.root, tree.main)
     kind = next(one for one in kinds.every() if one.serves_app)
     assigned = kind.assign(its, tree, claim=False, **({} if tree == here else {"env": {}}))
     return Used(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from devservers.system import procfs
 
 CAN_TELL = procfs.HAS_PROC
-"""Whether `are_held` can know it."""
+"""Whether `held` can know it."""
 ESTABLISHED = "01"  # the state in /proc/net/tcp (proc(5))
 MAPPED = "0000000000000000FFFF0000"  # how the kernel writes ::ffff:0:0/96, that is IPv4
 
@@ -45,17 +45,16 @@ def is_used(port: int, known: Iterable[Connection], through: Collection[int] = (
     return any(one.local.port == port and one.remote not in ours for one in known)
 
 
-def are_held(ends: Iterable[tuple[End, End]]) -> list[bool]:
-    """Return for each connection on this machine whether its other end is still open in a process.
+def held(ends: Iterable[tuple[End, End]]) -> set[tuple[End, End]]:
+    """Return those connections on this machine whose other end is still open in a process.
 
     Whoever closes a connection and whoever only says that it sends nothing more look the same from
     here. `ends` are those of this side: its own address first, as sockets tell them.
     """
-    asked = [(_written(remote), _written(local)) for local, remote in ends]
-    held = {
-        (_end(fields[1]), _end(fields[2])) for fields in _rows() if fields[9] != "0"
-    }  # a socket that no process has any more has no inode
-    return [pair in held for pair in asked]
+    asked = {(_written(remote), _written(local)): (local, remote) for local, remote in ends}
+    # A socket that no process has any more has no inode.
+    open_ = {(_end(row[1]), _end(row[2])) for row in _rows() if row[9] != "0"}
+    return {own for pair, own in asked.items() if pair in open_}
 
 
 def _written(end: End) -> End:

@@ -45,7 +45,10 @@ def find(trees: tuple[Worktree, ...], wanted: str, here: Worktree) -> Worktree |
     """
     if not wanted:
         return next((tree for tree in trees if tree.root == here.root), None)
-    folder = Path(wanted).expanduser().resolve()
+    try:
+        folder = Path(wanted).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):  # nobody's home, or links in a circle
+        folder = None
     found = [tree for tree in trees if tree.branch == wanted]
     found += [tree for tree in trees if tree.root == folder]
     found += [tree for tree in trees if tree.root.name == wanted]
