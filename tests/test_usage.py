@@ -165,6 +165,28 @@ def test_what_is_connected_among_our_own_servers_uses_nothing(place: Place) -> N
     assert place.usage(place.main)["idleSeconds"] > HOUR
 
 
+def test_a_server_is_in_use_while_somebody_is_connected_to_it_through_the_door(
+    place: Place,
+) -> None:
+    data = json.loads(place.config.read_text())
+    data["door"] = {"enabled": True, "port": place.port + 3}
+    place.config.write_text(json.dumps(data))
+    place.call("nextjs.ensure", cwd=place.a)
+    place.call("dev.use", cwd=place.a)
+    place.age(place.a, 2 * HOUR)
+    host = f"Host: localhost:{place.port + 3}"
+    with socket.create_connection(("127.0.0.1", place.port + 3)) as browser:
+        browser.settimeout(20)
+        browser.sendall(f"POST /api HTTP/1.1\r\n{host}\r\nContent-Length: 9\r\n\r\n".encode())
+        until(lambda: place.usage(place.a)["idleSeconds"] == 0)
+        assert place.call("dev.status")["servers"]["door"]["idleSeconds"] == 0
+        assert place.prune("--idle=1s") == []
+    until(lambda: place.usage(place.a)["idleSeconds"] > 0)
+    place.age(place.a, 2 * HOUR)  # it has written of the upload that broke off
+    assert place.usage(place.a)["idleSeconds"] > HOUR
+    assert place.call("door.status")["running"]
+
+
 def test_a_server_is_not_idle_since_before_it_was_started(place: Place) -> None:
     place.declare(mute={"command": python("import time; time.sleep(600)"), "ready": {"alive": 0.1}})
     place.call("mute.ensure")
