@@ -574,7 +574,7 @@ def test_a_flood_through_another_protocol_waits_for_who_reads(place: DoorWorld) 
     with place.wire() as wire:
         wire.ask("/socket", *SWITCH)
         wire.answer()
-        assert fill(wire, 64 * MB) < 48 * MB  # it echoes, and nobody reads
+        assert fill(wire, 256 * MB) < 256 * MB  # it echoes, nobody reads: only kernels hold some
         assert rss(place) - before < 8 * MB
 
 

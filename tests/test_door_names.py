@@ -391,7 +391,7 @@ def test_a_note_that_names_no_worktree_leads_nowhere(shared: DoorWorld, text: st
         half.replace(shared.note)
         answer = shared.get()
         assert (answer.status, answer.is_ours) == (503, True)
-        assert "No worktree is in use" in answer.text
+        assert " in use" in answer.text
         assert json.loads(shared.get(HEALTH).body)["inUse"] is None
         assert shared.named("a").text == "a"
     finally:
@@ -433,7 +433,7 @@ def test_a_note_of_another_user_leads_nowhere(place: DoorWorld) -> None:
 def test_a_worktree_that_is_gone_is_in_use_no_more(place: DoorWorld) -> None:
     place.call("nextjs.stop", cwd=place.a)
     place.git("worktree", "remove", "--force", place.a, cwd=place.main)
-    until(lambda: "No worktree is in use" in place.get().text)
+    until(lambda: "The worktree in use is gone" in place.get().text)
     until(lambda: place.named("a").status == 404)
     assert place.named("b").text == "b"
     assert place.call("dev.use", "b")["before"] == str(place.a)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from devservers.door import messages, settings
 from devservers.door.backend import Backend
+from devservers.door.guest import Guest
 from devservers.door.messages import END, LONGEST_HEAD, NoMessageError, Request
-from devservers.door.side import Side
-from devservers.system.connections import End
 from devservers.worktree import Worktree
 
 if TYPE_CHECKING:
@@ -23,20 +22,16 @@ if TYPE_CHECKING:
 HEALTH = settings.HEALTH.encode()
 CONNECT_PATIENCE = 5.0  # seconds
 HEAD_PATIENCE = 30.0  # seconds until the head of a request must be there
-LINGER = 1.0  # seconds for a refused client to read why, while it may go on sending
 EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 AGAIN = (b"GET", b"HEAD", b"OPTIONS")  # what may be sent once more (RFC 9110, 9.2.2)
 IDLE = 1.0  # seconds; Node.js ends what has been idle for five, and may do so in this moment
 
 
-class Client(Side):
+class Client(Guest):
     """The connection of a browser, or of any other program: its requests, one after another."""
 
     def __init__(self, door: "Door") -> None:
         super().__init__()
-        self.request: Request | None = None
-        """The one in flight, from its head on until both bodies are through."""
-        self.backend: Backend | None = None
         self.tunnels = False
         """Bytes are all there is to it: a WebSocket."""
         self.follows = False
@@ -44,23 +39,9 @@ class Client(Side):
         self.root: Path | None = None
         """The worktree that its last request goes to."""
         self._door = door
-        self._buffer = b""
         self._head = b""
-        self._sent = self._last = self._refused = self._is_full = self._may_repeat = False
+        self._sent = self._last = self._is_full = self._may_repeat = False
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it waits for nothing."""
-        return self.request is None and not self._buffer
-
-    @property
-    def names(self) -> tuple[End, End] | None:
-        """Both ends of the connection, ours first; None where it is none any more."""
-        assert self.transport is not None  # noqa: S101 - it was made
-        ours, its = (self.transport.get_extra_info(one) for one in ("sockname", "peername"))
-        return (End(*ours[:2]), End(*its[:2])) if ours and its else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note of it."""
@@ -71,7 +52,7 @@ class Client(Side):
         """Tell the server at once: it may stop working for nobody."""
         del error
         self._door.left(self)
-        self._stop_timer()
+        self.stop_timer()
         if self._task is not None:
             self._task.cancel()
         if self.backend is not None:
@@ -80,12 +61,12 @@ class Client(Side):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what it sends, up to the end of its request."""
-        if self._refused:
+        if self.has_parted:
             return
         if self.tunnels and self.backend:
             self.backend.send(data)
             return
-        self._buffer += data
+        self.buffer += data
         self._go_on()
 
     def eof_received(self) -> bool:
@@ -94,7 +75,7 @@ class Client(Side):
         if self.tunnels and self.backend:
             self.backend.end_writing()
             return stays
-        if self._refused or self.is_idle or self._breaks_off or self._hears_a_stream:
+        if self.has_parted or self.is_idle or self._breaks_off or self._hears_a_stream:
             return False
         self._door.ended(self)
         asyncio.get_running_loop().call_soon(self._go_on)
@@ -112,7 +93,7 @@ class Client(Side):
 
     def pass_on_end(self) -> None:
         """Tell the server that nothing more comes: it knows what that means for its answer."""
-        if self.backend and self._sent and not self._buffer:
+        if self.backend and self._sent and not self.buffer:
             self.backend.end_writing()
 
     def pause_writing(self) -> None:
@@ -129,7 +110,7 @@ class Client(Side):
 
     def _go_on(self) -> None:
         """Do what can be done with what has come so far."""
-        if self._refused or not self.is_open:
+        if self.has_parted or not self.is_open:
             return
         try:
             if self.request is not None and self._sent:
@@ -142,28 +123,28 @@ class Client(Side):
         if self._breaks_off:
             self.close(at_once=True)
         # What comes behind a request in flight is another one, which has to wait.
-        if self.request is not None and len(self._buffer) > LONGEST_HEAD:
+        if self.request is not None and len(self.buffer) > LONGEST_HEAD:
             self.hold("turn")
         else:
             self.release("turn")
 
     def _begin(self) -> bool:
         """Begin with the next request, if its head is whole."""
-        if empty := EMPTY_LINES.match(self._buffer):  # RFC 9112, 2.2
-            self._buffer = self._buffer[empty.end() :]
-        end = self._buffer.find(END) + len(END)
+        if empty := EMPTY_LINES.match(self.buffer):  # RFC 9112, 2.2
+            self.buffer = self.buffer[empty.end() :]
+        end = self.buffer.find(END) + len(END)
         is_whole = end >= len(END)
-        if (end if is_whole else len(self._buffer)) > LONGEST_HEAD:
+        if (end if is_whole else len(self.buffer)) > LONGEST_HEAD:
             raise NoMessageError(431, "the head of the request is too long")
         if not is_whole:
             if self.has_ended:
                 self.close()
-            elif self._buffer and self._timer is None:
+            elif self.buffer and self.timer is None:
                 loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(HEAD_PATIENCE, self.close)
+                self.timer = loop.call_later(HEAD_PATIENCE, self.close)
             return False
-        self._stop_timer()
-        self._head, self._buffer = self._buffer[:end], self._buffer[end:]
+        self.stop_timer()
+        self._head, self.buffer = self.buffer[:end], self.buffer[end:]
         self.request = messages.request(self._head)
         self._sent = False
         self._may_repeat = self.request.method in AGAIN and self.request.body.done
@@ -193,7 +174,7 @@ class Client(Side):
             if place.tree is not None and request.target != HEALTH:
                 backend = await self._to(place.tree)
             if backend is None:
-                self._answer(await self._door.page(request, place))
+                self.answer(await self._door.page(request, place))
                 return
             self._send(backend, request)
             self._go_on()
@@ -208,7 +189,7 @@ class Client(Side):
         known = self.backend
         if known and known.root == tree.root and self._is_usable(known):
             return known
-        self._forget_backend()
+        self.forget_backend()
         way = await self._door.way(tree)
         if way is None:
             return None
@@ -245,18 +226,18 @@ class Client(Side):
         self._send_body(request)
 
     def _send_body(self, request: Request) -> None:
-        if request.body.done or not self._buffer or self.backend is None:
+        if request.body.done or not self.buffer or self.backend is None:
             return
-        data = self._buffer
+        data = self.buffer
         end = request.body.take(data)
-        self._buffer = data[end:]
+        self.buffer = data[end:]
         self.backend.send(data if end == len(data) else data[:end])
         self.answered()  # the answer may have come before the end of the question
 
     def begin_tunnel(self) -> None:
         """Pass on bytes from now on, both ways."""
         self.tunnels = True
-        data, self._buffer = self._buffer, b""
+        data, self.buffer = self.buffer, b""
         if self.backend and data:
             self.backend.send(data)
         self.release("turn")
@@ -273,7 +254,7 @@ class Client(Side):
         if not (last or response.body.done):
             return
         if last or response.closes or request.closes or self._last:
-            self._part()
+            self.part()
             return
         if not request.body.done:
             return  # the server has answered before it had read all; it may go on reading
@@ -290,7 +271,7 @@ class Client(Side):
         elif request is None or not self._sent:
             return  # it was idle, and the next request goes over another
         elif response is not None and response.body.done:
-            self._part()  # it has answered, and reads no more of the question
+            self.part()  # it has answered, and reads no more of the question
         elif response is not None:
             # The client sees that it isn't whole, unless it ends with the connection.
             self.close(at_once=response.body.ends_with_connection)
@@ -302,51 +283,10 @@ class Client(Side):
         else:
             self.broken(502, "The server has ended the connection without an answer.")
 
-    def broken(self, status: int, why: str) -> None:
-        """End with an error, told if nothing has been told yet."""
-        response = self.backend.response if self.backend else None
-        if response is not None:
-            self._forget_backend()
-            self.close(at_once=response.body.ends_with_connection)
-        else:
-            method = self.request.method if self.request else b"GET"
-            self._answer(messages.answer(status, f"{why}\n".encode(), "text/plain", method))
-
-    def _answer(self, whole: bytes) -> None:
-        """Send an answer of our own, the last on this connection."""
-        self.send(whole)
-        self._part()
-
-    def _part(self) -> None:
-        """Close once the client has had the chance to read its answer."""
-        request, self.request = self.request, None
-        is_through = request is not None and request.body.done and not self._buffer
-        self._refused = True
-        self._buffer = b""
-        self.release("turn")
-        self._forget_backend()
-        if is_through:
-            self.close()
-            return
-        # To close while it sends would reset the connection, and take the answer away again.
-        self.end_writing()
-        asyncio.get_running_loop().call_later(LINGER, self.close)
-
     def leave_behind(self) -> None:
         """Another worktree is in use now: close as soon as nothing that has begun is lost."""
         if self.tunnels or self.is_idle or self._hears_a_stream:
-            self._forget_backend()
+            self.forget_backend()
             self.close()
         else:
             self._last = True
-
-    def _forget_backend(self) -> None:
-        if self.backend is not None:
-            self.backend.leave()
-            self.backend = None
-            self.release("server")
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

@@ -126,7 +126,11 @@ class Door:
             return 503, f"The {kind.title} of {name} is down", (start, shown)
         if place.follows:
             if gone := self.table.noted():
-                return 503, "The worktree in use is gone", (f"It was {gone}.", CHOOSE)
+                return (
+                    503,
+                    "The worktree in use is gone",
+                    (f"{gone} is no worktree of this repository any more.", CHOOSE),
+                )
             return 503, "No worktree is in use", (CHOOSE,)
         if place.is_zone:
             return 200, self.table.zone, ("Each worktree has an address of its own here.",)
