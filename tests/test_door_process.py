@@ -13,6 +13,7 @@ from devservers import worktree
 from devservers.door import client, server
 from devservers.door.client import Client
 from devservers.door.server import Door
+from devservers.door.table import Way, _find
 from devservers.system import connections
 from door_support import DoorWorld, Wire, door_world
 from support import until
@@ -110,6 +111,24 @@ def test_who_is_idle_for_longest_makes_room_for_who_comes(
         late = held.enter_context(inside.wire())
         assert late.is_closed()  # nobody is idle: it has to go itself
         assert len(inside.door.clients) == 3
+
+
+def test_a_port_that_changes_hands_while_it_connects_gets_not_a_byte(
+    inside: Inside, shared: DoorWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [True]  # before it connects, and not any more after
+    monkeypatch.setattr(Way, "holds", property(lambda _: bool(held and held.pop())))
+    with inside.wire() as wire:
+        inside.door.table._ways.update(proved(shared))
+        assert wire.get("/?changed-hands").status == 503
+    assert not held
+    assert not shared.seen(shared.a, "/?changed-hands")
+
+
+def proved(world: DoorWorld) -> dict[Path, Way]:
+    found = _find(worktree.find(world.a))
+    assert found
+    return {world.a: found}
 
 
 def test_a_failure_of_the_door_is_an_answer_and_a_line_in_its_log(

@@ -16,7 +16,8 @@
 /slow?gate=FILE     the line once that file is there
 /sink?gate=FILE     as /bytes, but the body isn't read before that file is there
 /socket             another protocol: an echo, and `bye` when nothing more comes
-/stays              another protocol: `over`, and nothing more; it goes on reading what comes
+/stays              another protocol: `over`, and nothing more; it goes on reading what comes, and
+                    notes `got ID COUNT`
 /drop               nothing: the connection is closed
 /once               the line, and the next request on that connection is dropped
 /last               the line, and the connection is closed without a word about it
@@ -224,7 +225,7 @@ class Connection:
         with contextlib.suppress(EndedError):
             while True:
                 got += self.more()
-        note("got", self.number, got.decode("latin-1"))
+        note("got", self.number, len(got))
         return False
 
     def switch(self) -> None:

@@ -43,12 +43,10 @@ class Side(asyncio.Protocol):
             self.transport.resume_reading()
 
     def end_writing(self) -> None:
-        """Say that nothing more will come, and go on reading; when both have, it is over."""
+        """Say that nothing more will come, and go on reading."""
         if self.is_open and self.transport is not None and self.transport.can_write_eof():
             self._says_no_more = True
             self.transport.write_eof()
-            if self.has_ended:
-                self.close()
 
     def end_reading(self) -> bool:
         """Note that nothing more comes; return whether there may still be something to write."""
