@@ -520,15 +520,15 @@ def test_a_server_that_reads_slowly_holds_the_upload_up_and_costs_no_memory(
     before = rss(place)
     target = f"/sink?gate={gate}"
     with place.wire() as wire:
-        wire.ask(target, f"Content-Length: {64 * MB}", method="POST")
+        wire.ask(target, f"Content-Length: {192 * MB}", method="POST")
         place.asked(place.a, target)
-        sent = fill(wire, 64 * MB)
-        assert sent < 32 * MB
+        sent = fill(wire, 192 * MB)
+        assert sent < 128 * MB  # kernels hold some, the more the larger their buffers may be
         assert rss(place) - before < 8 * MB
         gate.touch()
-        for at in range(sent, 64 * MB, MB):
-            wire.send(b"x" * min(MB, 64 * MB - at))
-        assert wire.answer().text == str(64 * MB)
+        for at in range(sent, 192 * MB, MB):
+            wire.send(b"x" * min(MB, 192 * MB - at))
+        assert wire.answer().text == str(192 * MB)
         assert rss(place) - before < 8 * MB
 
 
