@@ -373,6 +373,17 @@ def test_the_app_of_a_monorepo_runs_in_its_own_folder(place: Place) -> None:
     assert os.path.isdir(place.b)  # noqa: PTH112
 
 
+def test_a_declared_server_is_not_taken_for_the_app(place: Place) -> None:
+    place.behave()
+    place.declare({"docs": web(place)})
+    place.call("inngest.ensure", cwd=place.a)
+    docs = place.call("docs.ensure", cwd=place.a)["port"]
+    app = int(place.claim(place.a))
+    error = place.refused("inngest.sync", code=19, cwd=place.a)
+    assert f"Nothing listens on port {app}." in error["message"]
+    assert str(docs) not in error["message"]
+
+
 def test_a_folder_that_is_not_there_is_named_not_made(place: Place) -> None:
     place.declare({"worker": {"command": prints(), "cwd": "apps/absent"}})
     error = place.refused("worker.ensure", code=11)

@@ -76,14 +76,16 @@ def own_port(
     config: Config, here: Worktree, it: Target, by_port: Mapping[int, PortHolder]
 ) -> int | None:
     """Return the port of this worktree's app: where it listens, else what its port file says."""
-    # The server listens on more ports, and may work in `here`.
+    # The server listens on more ports, and may work in `here`; so may those that are declared.
     server = by_port.get(it.port or 0)
+    others = config.others_ports(config.pool_section)
     own = [
         holder.port
         for holder in by_port.values()
         if holder.worktree
         and holder.worktree.root == here.root
         and not (server and holder.pid == server.pid)
+        and holder.port not in others
     ]
     in_pool = [port for port in own if port in config.pool]
     if in_pool or len(own) == 1:
