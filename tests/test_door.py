@@ -297,6 +297,17 @@ def test_another_protocol_goes_both_ways_and_each_way_ends_by_itself(place: Door
         assert wire.rest() == b"bye"
 
 
+def test_who_has_said_all_before_the_protocol_changes_is_answered_to_the_end(
+    place: DoorWorld,
+) -> None:
+    with place.wire() as wire:
+        wire.ask("/socket", *SWITCH).send("early")
+        wire.sock.shutdown(socket.SHUT_WR)
+        wire.sock.settimeout(5)
+        assert wire.answer().status == 101
+        assert wire.rest() == b"earlybye"
+
+
 def test_a_server_that_says_nothing_more_gets_what_comes_to_the_last_byte(place: DoorWorld) -> None:
     for number in range(5):
         target = f"/stays?{number}"
@@ -558,25 +569,6 @@ def test_requests_behind_one_that_takes_long_wait_outside(place: DoorWorld, gate
         assert rss(place) - before < 4 * MB
         assert not place.seen(place.a, "/?behind")
     gate.touch()
-
-
-def test_who_reads_nothing_holds_the_next_connection_to_a_server_up_too(place: DoorWorld) -> None:
-    place.get()
-    before = rss(place)
-    with contextlib.ExitStack() as held:
-        # Where the first answer just fills what the kernel keeps, its rest waits in the door.
-        sizes = range(0, 6 * MB, MB // 8)
-        wires = [held.enter_context(place.wire(SO_RCVBUF=4096)) for _ in sizes]
-        for wire, size in zip(wires, sizes, strict=True):
-            wire.ask(f"/big?n={size}")
-        time.sleep(1.2)  # what is sent after that goes over another connection
-        for wire in wires:
-            wire.ask(f"/big?n={96 * MB}", method="POST")
-        most = 0
-        for _ in range(40):
-            time.sleep(0.05)
-            most = max(most, rss(place) - before)
-        assert most < 32 * MB
 
 
 def test_a_flood_through_another_protocol_waits_for_who_reads(place: DoorWorld) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from devservers import worktree
 from devservers.door import client, server
 from devservers.door.client import Client
 from devservers.door.server import Door
-from devservers.door.table import Way, _find
+from devservers.door.table import Table, Way, _find
 from devservers.system import connections
 from door_support import DoorWorld, Wire, door_world
 from support import until
@@ -55,6 +55,10 @@ class Inside:
 
     def wire(self) -> Wire:
         return Wire(self.port)
+
+    def call(self, act: Callable[[], None]) -> None:
+        """Do that in the door's thread."""
+        self._loop.call_soon_threadsafe(act)
 
     def end(self) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
@@ -111,6 +115,33 @@ def test_who_is_idle_for_longest_makes_room_for_who_comes(
         late = held.enter_context(inside.wire())
         assert late.is_closed()  # nobody is idle: it has to go itself
         assert len(inside.door.clients) == 3
+
+
+def test_who_reads_nothing_holds_up_a_connection_to_the_server_that_is_made_meanwhile(
+    inside: Inside,
+) -> None:
+    with inside.wire() as wire:
+        (one,) = until(lambda: [*inside.door.clients])
+        inside.call(one.pause_writing)  # as when an answer before has filled its buffer
+        wire.ask("/big?n=100000")
+        backend = until(lambda: one.backend)
+        assert backend._holds == {"client"}
+        inside.call(one.resume_writing)
+        assert len(wire.answer().body) == 100_000
+
+
+def test_at_the_port_of_http_itself_a_host_has_none(shared: DoorWorld) -> None:
+    table = Table(worktree.find(shared.main), 80)
+
+    async def places(*hosts: bytes) -> list[Path | None]:
+        found = [await table.place(host) for host in hosts]
+        return [place.tree.root if place and place.tree else None for place in found]
+
+    hosts = (b"localhost", b"localhost:80", b"[::1]", b"b.main.localhost", b"B.main.localhost:80")
+    assert asyncio.run(places(*hosts)) == [shared.a, shared.a, shared.a, shared.b, shared.b]
+    assert asyncio.run(places(b"localhost:8080", b"evil.example", b"")) == [None] * 3
+    assert table.follows(b"LOCALHOST")
+    assert table.leads(b"b.main.localhost", shared.b)
 
 
 def test_a_port_that_changes_hands_while_it_connects_gets_not_a_byte(

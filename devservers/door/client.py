@@ -240,6 +240,8 @@ class Client(Guest):
         data, self.buffer = self.buffer, b""
         if self.backend and data:
             self.backend.send(data)
+        if self.backend and self.has_ended:
+            self.backend.end_writing()
         self.release("turn")
 
     def answered(self, *, last: bool = False) -> None:

@@ -67,9 +67,10 @@ class Table:
 
     async def place(self, host: bytes) -> Place | None:
         """Return what a Host stands for; None for one that leads nowhere here."""
-        if host.lower() in self._fixed:
+        host = self._whole(host)
+        if host in self._fixed:
             return Place(await self.used(), follows=True)
-        name, port = host[: -len(self._end)].lower(), host[-len(self._end) :]
+        name, port = host[: -len(self._end)], host[-len(self._end) :]
         if port != self._end or not name.isascii():
             return None
         text = name.decode().removesuffix(".")
@@ -83,13 +84,18 @@ class Table:
 
     def follows(self, host: bytes) -> bool:
         """Return whether that is the address that follows the worktree in use."""
-        return host.lower() in self._fixed
+        return self._whole(host) in self._fixed
+
+    def _whole(self, host: bytes) -> bytes:
+        """Return a Host with its port, which is left out where it is that of HTTP itself."""
+        is_short = self._end == b":80" and not host.endswith(self._end)
+        return host.lower() + (self._end if is_short else b"")
 
     def leads(self, host: bytes, root: Path) -> bool:
         """Return whether a Host is known, at this moment, to lead to that worktree."""
         if self.follows(host):
             return self.noted() == root
-        label, _, rest = host.lower().partition(b".")
+        label, _, rest = self._whole(host).partition(b".")
         tree = self._trees.get(label.decode("latin-1"))
         is_fresh = time.monotonic() - self._looked < FRESH
         is_ours = rest == self.zone.encode() + self._end
