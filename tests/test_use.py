@@ -298,3 +298,16 @@ def test_where_each_worktree_has_an_inngest_server_nothing_is_pinned(served: Doo
     served.set_up(door={"enabled": False, "port": served.door}, inngest=own)
     said = served.call("dev.use", "a")
     assert (said["pinned"], said["servedBy"], said["warnings"]) == (None, None, [])
+
+
+def test_a_door_changes_nothing_of_where_apps_and_inngest_find_each_other(
+    served: DoorWorld,
+) -> None:
+    before = served.call("dev.env", cwd=served.a)["variables"]
+    settings = json.loads(served.config.read_text())
+    settings["door"]["enabled"] = True
+    served.config.write_text(json.dumps(settings))
+    after = served.call("dev.env", cwd=served.a)["variables"]
+    assert after.pop("DOOR_URL") == f"http://localhost:{served.door}"
+    assert after == before
+    assert "INNGEST_DEV" in before
