@@ -56,27 +56,34 @@ class Backend(Side):
                 client.dropped(self)
                 return
             self.has_answered = True
+            start = 0
             if self.response is None:
-                data = self._take_head(client, request, self._buffer + data)
-                if client.tunnels:
-                    client.send(data)
-                    return
-                continue
-            body = self.response.body
-            end = body.take(data)
-            client.send(data if end == len(data) else data[:end])
-            data = data[end:]
-            if body.done:
+                data = self._buffer + data
+                start = self._take_head(client, request, data)
+            if client.tunnels:
+                client.send(data)
+                return
+            end = start
+            if self.response is not None:
+                try:
+                    end = self.response.body.take(data, start)
+                except NoMessageError:
+                    client.send(data[:start])  # so that the client sees that the rest is missing
+                    raise
+            if end:  # head and body in one piece, where they came so
+                client.send(data if end == len(data) else data[:end])
+            data = data[end:] if start or self.response else b""
+            if self.response is not None and self.response.body.done:
                 client.answered()
 
-    def _take_head(self, client: "Client", request: Request, data: bytes) -> bytes:
-        """Pass on a head, if it is whole; return what comes after it."""
+    def _take_head(self, client: "Client", request: Request, data: bytes) -> int:
+        """Read a head, if it is whole; return where it ends, 0 while it doesn't."""
         end = data.find(END) + len(END)
         if max(end, 0 if end >= len(END) else len(data)) > LONGEST_HEAD:
             raise NoMessageError(502, "its head is too long")
         if end < len(END):
             self._buffer = data
-            return b""
+            return 0
         self._buffer = b""
         found = messages.response(data[:end], request.method)
         if found.status == 101:  # noqa: PLR2004 - Switching Protocols
@@ -85,10 +92,7 @@ class Backend(Side):
             client.begin_tunnel()
         elif found.status >= 200:  # noqa: PLR2004 - else another head follows
             self.response = found
-        client.send(data[:end])
-        if self.response is not None and self.response.body.done:
-            client.answered()
-        return data[end:]
+        return end
 
     def eof_received(self) -> bool:
         """Say so to the client of a tunnel, which may go on sending; else it is over."""

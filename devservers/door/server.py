@@ -165,7 +165,9 @@ def listen(port: int) -> list[socket.socket]:
     for address in LOOPBACKS:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            own = socket.socket(family)
+            # With its protocol named: asyncio sets TCP_NODELAY on no other, and an answer in two
+            # pieces waits 40 ms between them for an acknowledgement then (Nagle).
+            own = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         except OSError:  # a kernel without IPv6
             continue
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
