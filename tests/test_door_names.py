@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,37 @@ def test_a_switch_is_seen_within_a_tenth_of_a_second(place: DoorWorld) -> None:
 
     place.use(place.b)
     quickly(0.1, switch)
+
+
+def test_no_request_is_lost_by_a_switch_however_soon_it_follows_the_one_before(
+    place: DoorWorld,
+) -> None:
+    place.use(place.a)
+    over = threading.Event()
+    failed: list[BaseException] = []
+    seen: set[str] = set()
+
+    def ask() -> None:
+        try:
+            with place.wire() as wire:
+                while not over.is_set():
+                    seen.add(wire.get().text)
+        except BaseException as error:  # noqa: BLE001 - told below
+            failed.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for tree in [place.b, place.a] * 8:
+        half = place.note.with_suffix(".new")
+        half.write_text(f"{tree}\n")
+        half.replace(place.note)
+        seen.clear()
+        until(lambda tree=tree: tree.name in seen or failed)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []
 
 
 def test_a_switch_that_a_request_sees_first_closes_what_is_idle_all_the_same(

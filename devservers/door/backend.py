@@ -11,6 +11,8 @@ from devservers.door.side import Side
 if TYPE_CHECKING:
     from devservers.door.client import Client
 
+IDLE = 1.0  # seconds; Node.js ends what has been idle for five, and may do so in this moment
+
 
 class Backend(Side):
     """The connection to a server."""
@@ -28,6 +30,11 @@ class Backend(Side):
         self.response: Response | None = None
         self.has_answered = False
         """Something of the response to the request in flight has come."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether whatever is sent over it will arrive."""
+        return self.is_open and time.monotonic() - self.since < IDLE
 
     def leave(self) -> None:
         """Close it: nobody waits for its answer any more."""

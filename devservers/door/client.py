@@ -24,7 +24,7 @@ CONNECT_PATIENCE = 5.0  # seconds
 HEAD_PATIENCE = 30.0  # seconds until the head of a request must be there
 EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 AGAIN = (b"GET", b"HEAD", b"OPTIONS")  # what may be sent once more (RFC 9110, 9.2.2)
-IDLE = 1.0  # seconds; Node.js ends what has been idle for five, and may do so in this moment
+QUIET = 0.04  # seconds; from an answer to the next request a program takes less, mostly
 
 
 class Client(Guest):
@@ -40,7 +40,8 @@ class Client(Guest):
         """The worktree that its last request goes to."""
         self._door = door
         self._head = b""
-        self._sent = self._last = self._is_full = self._may_repeat = False
+        self._sent = self._is_full = self._may_repeat = False
+        self._idle_since = time.monotonic()
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -156,8 +157,8 @@ class Client(Guest):
         return self.request is None
 
     def _can_reuse(self, backend: Backend, request: Request) -> bool:
-        is_fresh = time.monotonic() - backend.since < IDLE or self._may_repeat
-        if not (backend.is_open and is_fresh and request.target != HEALTH):
+        is_good = backend.is_usable or (backend.is_open and self._may_repeat)
+        if not is_good or request.target == HEALTH:
             return False
         self.follows = self._door.follows(request.host)
         return self._door.leads(request.host, backend.root)
@@ -187,7 +188,7 @@ class Client(Guest):
     async def _to(self, tree: Worktree) -> Backend | None:
         """Return a connection to the server of a worktree's app, None where none can be had."""
         known = self.backend
-        if known and known.root == tree.root and self._is_usable(known):
+        if known and known.root == tree.root and known.is_usable:
             return known
         self.forget_backend()
         way = await self._door.way(tree)
@@ -210,10 +211,6 @@ class Client(Guest):
                 return made
             made.leave()
         return None
-
-    @staticmethod
-    def _is_usable(backend: Backend) -> bool:
-        return backend.is_open and time.monotonic() - backend.since < IDLE
 
     def _send(self, backend: Backend, request: Request) -> None:
         backend.response, backend.has_answered = None, False
@@ -255,13 +252,13 @@ class Client(Guest):
             return
         if not (last or response.body.done):
             return
-        if last or response.closes or request.closes or self._last:
+        if last or response.closes or request.closes:
             self.part()
             return
         if not request.body.done:
             return  # the server has answered before it had read all; it may go on reading
         self.request = backend.response = None
-        backend.since = time.monotonic()
+        backend.since = self._idle_since = time.monotonic()
         asyncio.get_running_loop().call_soon(self._go_on)  # never deeper with each request
 
     def dropped(self, backend: Backend) -> None:
@@ -285,10 +282,15 @@ class Client(Guest):
         else:
             self.broken(502, "The server has ended the connection without an answer.")
 
-    def leave_behind(self) -> None:
-        """Another worktree is in use now: close as soon as nothing that has begun is lost."""
-        if self.tunnels or self.is_idle or self._hears_a_stream:
-            self.forget_backend()
-            self.close()
-        else:
-            self._last = True
+    def leave_behind(self) -> bool:
+        """Another worktree is in use now: close if that loses nothing; return whether it did.
+
+        What is in flight is finished, and the next request on this connection goes to the new one.
+        Who has got an answer a moment ago may have sent that already, and would lose it.
+        """
+        is_quiet = self.is_idle and time.monotonic() - self._idle_since >= QUIET
+        if not (self.tunnels or is_quiet or self._hears_a_stream):
+            return False
+        self.forget_backend()
+        self.close()
+        return True

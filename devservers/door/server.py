@@ -37,6 +37,7 @@ class Door:
         self.table = Table(here, port)
         self.clients: dict[Client, None] = {}  # who came first is first
         self._ended: dict[Client, float] = {}
+        self._behind: set[Client] = set()  # who came before a switch, and may not have seen it
         self._somebody = asyncio.Event()
         self.place, self.way = self.table.place, self.table.way
         self.follows, self.leads = self.table.follows, self.table.leads
@@ -88,6 +89,7 @@ class Door:
                 elif (noted := self.table.noted()) != used:
                     await self._switch()
                     used = noted
+                self._leave_behind()
                 self._end_for_nobody()
             except Exception as error:  # noqa: BLE001 - whatever it is: it goes on watching
                 self.failed(error)
@@ -96,9 +98,15 @@ class Door:
     async def _switch(self) -> None:
         tree = await self.table.used()
         say(f"in use: {tree.root if tree else 'no worktree'}")
-        for client in [*self.clients]:
-            if client.follows and not (tree and client.root == tree.root):
-                client.leave_behind()
+        self._behind = {client for client in self.clients if client.follows}
+
+    def _leave_behind(self) -> None:
+        """Close, of those that came before the switch, whose requests went elsewhere before it."""
+        root = self.table.noted() if self._behind else None
+        for client in [*self._behind]:
+            gone = client not in self.clients or (root is not None and client.root == root)
+            if gone or client.leave_behind():
+                self._behind.discard(client)
 
     async def page(self, request: Request, place: Place) -> bytes:
         """Return the door's own answer: its health, a server that is down, or what there is."""

@@ -19,6 +19,7 @@ from devservers.system.identity import Listener
 from devservers.worktree import Worktree
 from devservers.worktrees import hostnames, in_use
 
+TICK = 2.0  # seconds; Linux's clock for files has some 4 ms, the coarsest there are this much
 FRESH = 1.0  # seconds for which it is known which worktrees there are
 DOWN = 0.3  # seconds for which one whose server isn't there is not looked for again
 
@@ -111,8 +112,12 @@ class Table:
         if mark is None:
             self._note = (None, None)
         elif mark != self._note[0]:
-            self._note = (mark, in_use.read(self.here))
-            self._looked = -FRESH  # it may be a worktree that has just been made
+            root = in_use.read(self.here)
+            if root != self._note[1]:
+                self._looked = -FRESH  # it may be a worktree that has just been made
+            # A file that replaces it within a tick of the file system's clock may look the same.
+            is_old = abs(time.time() - info.st_mtime) > TICK
+            self._note = (mark if is_old else None, root)
         return self._note[1]
 
     async def used(self) -> Worktree | None:
