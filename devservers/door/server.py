@@ -80,15 +80,17 @@ class Door:
 
     async def watch(self) -> None:
         """Close what leads to the worktree that was in use until now. Costs one `stat` a look."""
-        used = self.table.noted()
+        self.table.noted()
+        seen = self.table.switches
         while True:
             await self._somebody.wait()
             try:
+                self.table.noted()
                 if not self.clients:
                     self._somebody.clear()
-                elif (noted := self.table.noted()) != used:
+                elif (switches := self.table.switches) != seen:
                     await self._switch()
-                    used = noted
+                    seen = switches
                 self._leave_behind()
                 self._end_for_nobody()
             except Exception as error:  # noqa: BLE001 - whatever it is: it goes on watching

@@ -63,6 +63,8 @@ class Table:
         self._trees: dict[str, Worktree] = {}
         self._looked = -FRESH
         self._note: tuple[object, Path | None] = (None, None)
+        self.switches = 0
+        """How often another worktree was seen to be in use: also one that was for a moment."""
         self._ways: dict[Path, Way] = {}
         self._missed: dict[Path, float] = {}
 
@@ -109,15 +111,16 @@ class Table:
             mark: object = (info.st_mtime_ns, info.st_ino, info.st_size)
         except OSError:
             mark = None
+        before = self._note
         if mark is None:
             self._note = (None, None)
-        elif mark != self._note[0]:
-            root = in_use.read(self.here)
-            if root != self._note[1]:
-                self._looked = -FRESH  # it may be a worktree that has just been made
+        elif mark != before[0]:
             # A file that replaces it within a tick of the file system's clock may look the same.
             is_old = abs(time.time() - info.st_mtime) > TICK
-            self._note = (mark if is_old else None, root)
+            self._note = (mark if is_old else None, in_use.read(self.here))
+        if self._note[1] != before[1]:
+            self.switches += 1
+            self._looked = -FRESH  # it may be a worktree that has just been made
         return self._note[1]
 
     async def used(self) -> Worktree | None:
