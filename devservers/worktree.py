@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from devservers.errors import ConfigInvalidError, UsageError, refuse_windows
 from devservers.system import git as git_program
-from devservers.system import ownership, untrusted_files
+from devservers.system import ownership, spelling, untrusted_files
 
 if TYPE_CHECKING:
     import subprocess
@@ -58,7 +58,7 @@ def find(folder: Path | None = None) -> Worktree:
     """
     refuse_windows()
     try:
-        start = Path(folder or Path.cwd()).resolve()
+        start = _real(Path(folder or Path.cwd()))
     except FileNotFoundError as error:
         raise UsageError(
             "The working directory is gone.", hint="Change into one that exists, and try again."
@@ -121,7 +121,7 @@ def linked(common: Path) -> dict[Path, Path | None]:
         folders = sorted((common / "worktrees").iterdir())
     except OSError:
         return {}
-    return {folder.resolve(): top_of(folder) for folder in folders if _is_dir(folder)}
+    return {_real(folder): top_of(folder) for folder in folders if _is_dir(folder)}
 
 
 def likely(here: Worktree) -> Iterator[str]:
@@ -139,7 +139,7 @@ def likely(here: Worktree) -> Iterator[str]:
 def top_of(git_dir: Path) -> Path | None:
     """Return the worktree that a linked worktree's git folder names; None for any other folder."""
     pointer = _read(git_dir / "gitdir")  # may be relative since git 2.48
-    return Path(os.path.abspath(git_dir / pointer)).parent.resolve() if pointer else None  # noqa: PTH100
+    return _real(Path(os.path.abspath(git_dir / pointer)).parent) if pointer else None  # noqa: PTH100
 
 
 def is_there(git_dir: Path) -> bool:
@@ -147,7 +147,7 @@ def is_there(git_dir: Path) -> bool:
     if not _exists(git_dir / "HEAD"):
         return False
     top = top_of(git_dir)
-    return top is None or _git_dir(top / ".git") == git_dir.resolve()
+    return top is None or _git_dir(top / ".git") == _real(git_dir)
 
 
 def commits(here: Worktree) -> dict[Path, str]:
@@ -159,7 +159,7 @@ def commits(here: Worktree) -> dict[Path, str]:
     for block in text.split(end * 2):
         facts = dict(line.partition(" ")[::2] for line in block.split(end))
         if "worktree" in facts and facts.get("HEAD", "").strip("0"):
-            found[Path(facts["worktree"]).resolve()] = facts["HEAD"]
+            found[_real(Path(facts["worktree"]))] = facts["HEAD"]
     return found
 
 
@@ -203,14 +203,14 @@ def clean_env(env: Mapping[str, str]) -> dict[str, str]:
 
 def _worktree(top: Path, git_dir: Path) -> Worktree:
     link = _read(git_dir / "commondir")
-    common = (git_dir / link).resolve() if link else git_dir
+    common = _real(git_dir / link) if link else git_dir
     core = _core_settings(common)
     if core.get("bare", "").lower() in ("true", "yes", "on", "1"):
         main = common
     elif common == git_dir != top:
         main = top
     elif "worktree" in core:  # a submodule: its git folder lies in that of the repository around it
-        main = (common / core["worktree"]).resolve()
+        main = _real(common / core["worktree"])
     else:
         # git's own rule (get_main_worktree in worktree.c): the common folder less a final /.git
         main = common.parent if common.name == ".git" else common
@@ -227,6 +227,10 @@ def _refuse_foreign(found: Worktree, entry: Path) -> Worktree:
     return found
 
 
+def _real(path: Path) -> Path:
+    return spelling.as_listed(path.resolve())
+
+
 # Path's own raise where a folder may not be looked into (until Python 3.14).
 def _is_dir(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
@@ -238,11 +242,11 @@ def _exists(path: Path) -> bool:
 
 def _git_dir(entry: Path) -> Path | None:
     if _is_dir(entry):
-        return entry.resolve() if _is_git_dir(entry) else None
+        return _real(entry) if _is_git_dir(entry) else None
     pointer = _read(entry)
     if not pointer.startswith("gitdir: "):
         return None
-    target = (entry.parent / pointer.removeprefix("gitdir: ")).resolve()
+    target = _real(entry.parent / pointer.removeprefix("gitdir: "))
     return target if _exists(target / "HEAD") else None
 
 

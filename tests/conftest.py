@@ -5,9 +5,11 @@ import gc
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import no_proc  # first: what follows may look into /proc
 import pytest
 
 import devservers
@@ -15,6 +17,7 @@ import forking
 from support import World, claimed_ports, template
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - on a disk a folder costs ten times as much, on each test
+hooked_in: list[Path] = []  # files that are there for the time of the run
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     compileall.compile_dir(Path(devservers.__file__).parent, quiet=1)
+    if no_proc.IS_ON:
+        hooked_in.append(Path(no_proc.hook_in(sysconfig.get_path("purelib"))))
     if "not real" in config.option.markexpr and is_roomy(MEMORY):  # hard links to a cache on disk
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     if config.getoption("numprocesses", None) and not are_compiled():
@@ -63,6 +68,8 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """End what the calls of `inv` were forked from."""
     forking.end()
+    for file in hooked_in:
+        file.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import no_proc
+
 INV = Path(sys.executable).with_name("inv")
 DEVSERVERS = INV.with_name("devservers")
 HOOK = INV.with_name("devservers-hook")
@@ -22,12 +24,18 @@ SCRIPTS = (INV, DEVSERVERS, HOOK)
 SERVER = Path(__file__).with_name("fork_server.py")
 LOCALE = {"LC_ALL": "C.UTF-8"}
 # What Python and its modules read before there is a call to read it for.
-EARLY = ("PYTHON", "LC_", "LANG", "LD_", "COV", "INVOKE_")
+EARLY = ("PYTHON", "LC_", "LANG", "LD_", "COV", "INVOKE_", no_proc.SWITCH)
+OF_THE_RUN = ("COV", no_proc.SWITCH)  # how it is measured, and what it may see
 
 
 def early() -> dict[str, str]:
-    """Return what the server of forks has of that: how it is measured, if it is."""
-    return LOCALE | {name: text for name, text in os.environ.items() if name.startswith("COV")}
+    """Return what the server of forks has of that."""
+    return LOCALE | of_the_run()
+
+
+def of_the_run() -> dict[str, str]:
+    """Return what every process of the package has of the environment of the tests' own run."""
+    return {name: text for name, text in os.environ.items() if name.startswith(OF_THE_RUN)}
 
 
 def serves(env: Mapping[str, str]) -> bool:

@@ -1,17 +1,21 @@
 """What the tests of git hooks add: the hook itself, and a git that runs hooks."""
 
 import contextlib
+import functools
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import no_proc
 import psutil
 
 from devservers import worktree
 from devservers.errors import DevServerError
 from devservers.githooks import acceptance
+from devservers.system import procfs
 from forking import HOOK
 from support import Ran, World, until
 
@@ -82,10 +86,22 @@ def warm(world: World, cwd: Path | None = None) -> None:
     assert run_hook(world, cwd=cwd).err == ""
 
 
+@functools.cache
+def brought_by_psutil() -> frozenset[str]:
+    """Return what psutil imports where a warm call can't do without it; nothing on Linux."""
+    if procfs.HAS_PROC:
+        return frozenset()
+    code = f"import sys; sys.path += {sys.path!r}; import psutil; print(*sys.modules)"
+    words = [sys.executable, "-P", "-S", "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return frozenset(done.stdout.split())
+
+
 def imported_by_hook(world: World, cwd: Path | None = None, *options: str) -> set[str]:
     """Return the modules that a call of the hook imports."""
     code = "from devservers.hook import main; import sys; main(); print(*sys.modules)"
-    words = ("-P", "-S", "-c", f"import sys; sys.path += {sys.path!r}\n{code}", *options, *BRANCH)
+    code = f"import sys; sys.path += {sys.path!r}\n{no_proc.PRELUDE}{code}"
+    words = ("-P", "-S", "-c", code, *options, *BRANCH)
     done = world.run(*words, program=Path(sys.executable), cwd=cwd)
     assert (done.code, done.err) == (0, ""), done
     return set(done.out.split())

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import no_proc
 import psutil
 
 import forking
@@ -32,6 +33,8 @@ CONFIG = Path(".claude/plugins/workspace-dev-servers/config.json")
 PATIENCE = 20.0  # seconds for what takes milliseconds on an idle machine
 TEST_MARK = "DEVSERVERS_TEST"  # in the environment of everything that a test starts
 PORTS = 6  # the server's, its gateway's, two to move to, two of apps
+# How many of a launcher's shells are seen: macOS tells nobody the environment of /bin/sh.
+SHELLS = 0 if no_proc.IS_ON or sys.platform == "darwin" else 1
 _BARE: set[str] = set()  # pids whose environment is empty indeed
 FIRST_PORT, LAST_PORT = 10_000, 30_000  # below the ephemeral ranges of Linux and macOS
 
@@ -141,14 +144,22 @@ class Processes:
 
     @staticmethod
     def carrying_any(marks: list[tuple[str, str]]) -> list[psutil.Process]:
-        """Return the live processes with one of these environment entries."""
+        """Return the live processes with one of these environment entries, as psutil tells."""
         found = []
-        for pid in _perhaps_carrying(marks):
+        for pid in psutil.pids() if no_proc.IS_ON else _perhaps_carrying(marks):
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
                 if process.environ().items() & set(marks) and is_alive(process):
                     found.append(process)
         return found
+
+    def _to_end(self) -> list[psutil.Process]:
+        """Return all that live, those of macOS's own programs, too, in whose place ours stand."""
+        if not no_proc.IS_ON:
+            return self.carrying_any(self.marks)
+        processes = [psutil.Process(pid) for pid in _perhaps_carrying(self.marks)]
+        carrying = set(_perhaps_carrying(self.marks))  # looked at once more: a pid may change hands
+        return [one for one in processes if one.pid in carrying and is_alive(one)]
 
     def end(self) -> list[str]:
         """End all of them, by identity; return what those were that nobody had spawned here."""
@@ -158,7 +169,7 @@ class Processes:
                 child.kill()
         strays: dict[psutil.Process, str] = {}
         for _ in range(5):  # whoever is killed may have forked just before
-            found = self.carrying_any(self.marks)
+            found = self._to_end()
             strays |= {process: describe(process) for process in found if process.pid not in own}
             for process in found:
                 with contextlib.suppress(psutil.Error):
@@ -179,11 +190,11 @@ def _perhaps_carrying(marks: Iterable[tuple[str, str]]) -> Iterator[int]:
     if not sys.platform.startswith("linux"):
         yield from psutil.pids()
         return
-    entries = [os.fsencode(f"{name}={value}") for name, value in marks]
+    entries = [os.fsencode(f"\0{name}={value}\0") for name, value in marks]
     for name in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
         with contextlib.suppress(OSError):
             if name.isdigit():
-                environ = _environ(name)
+                environ = b"\0" + _environ(name)
                 if any(entry in environ for entry in entries):
                     yield int(name)
 
@@ -366,8 +377,7 @@ class World:
             "LC_ALL": "C.UTF-8",
             TEST_MARK: self.processes.mark,
         }
-        env |= {name: value for name, value in os.environ.items() if name.startswith("COV")}
-        return env | dict(more or {})
+        return env | forking.of_the_run() | dict(more or {})
 
     def start(
         self,

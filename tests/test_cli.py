@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import no_proc
 import psutil
 import pytest
 
-from devservers.system import procfs
 from devservers.tasks import plain
+from hooking import brought_by_psutil
 from support import DEVSERVERS, INV, Ran, World, accepts, heed_interrupts, until
 
 WARM = pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def modules(world: World, *words: str) -> set[str]:
     """Return what the console script imports for these words."""
     code = (
         f"import sys; sys.path[:] = {sys.path!r}; sys.argv = {['devservers', *words]!r}\n"
-        "from devservers import cli, streams\n"
+        f"{no_proc.PRELUDE}from devservers import cli, streams\n"
         "streams.leave = sys.exit\n"
         "try:\n    cli.main()\nexcept SystemExit as end:\n    assert end.code in (None, 0, 3)\n"
         "print(*sys.modules, file=sys.stderr)\n"
@@ -54,30 +55,23 @@ def test_a_warm_ensure_says_the_same_as_inv_to_the_byte(
 
 @WARM
 def test_a_warm_ensure_does_without_invoke(running: World, words: tuple[str, ...]) -> None:
-    assert not modules(running, *words) & {"invoke", "psutil", "requests", "filelock"}
+    assert not modules(running, *words) & (
+        {"invoke", "psutil", "requests", "filelock"} - brought_by_psutil()
+    )
 
 
-@pytest.mark.skipif(not procfs.HAS_PROC, reason="there is no receipt without /proc")
 def test_the_next_one_does_nearly_without_imports(running: World) -> None:
     running.ok("ensure", program=DEVSERVERS)
     loaded = modules(running, "inngest.ensure", "--json")
-    assert not loaded & {
-        "json",
-        "typing",
-        "re",
-        "pathlib",
-        "enum",
-        "contextlib",
-        "socket",
-        "signal",
-    }
+    slow = {"json", "typing", "re", "pathlib", "enum", "contextlib", "socket", "signal"}
+    assert not loaded & (slow - brought_by_psutil())
 
 
 @pytest.mark.parametrize("task", ["inngest.status", "nextjs.status", "ports.assign", "ports.list"])
 def test_a_look_does_without_what_is_slow_to_import(running: World, task: str) -> None:
     (running.main / ".dev-port").write_text(f"{running.apps[0]}\n")
     slow = {"invoke", "requests", "filelock", "inspect", "subprocess", "asyncio", "http"}
-    slow |= {"psutil"} if procfs.HAS_PROC else set()
+    slow = {*slow, "psutil"} - brought_by_psutil()
     assert not modules(running, task) & slow
     assert not modules(running, task, "--json") & slow
 

@@ -3,7 +3,7 @@
 import os
 
 from devservers.lifecycle import state
-from support import World, quickly, until
+from support import SHELLS, World, quickly, until
 
 CALLERS = 32
 
@@ -23,7 +23,7 @@ def test_thirty_two_cold_callers_get_one_and_the_same_server(world: World) -> No
     assert actions.count("started") == 1
     assert actions.count("already-running") == CALLERS - 1
     assert world.starts() == 1
-    assert len(world.servers()) == 3, "launcher, shell and listener"
+    assert len(world.servers()) == 2 + SHELLS, "launcher, shell and listener"
     world.ok("stop")
     world.assert_nothing_left()
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from support import PATIENCE, World, accepts, is_alive, until
+from support import PATIENCE, SHELLS, World, accepts, is_alive, until
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "::"])  # noqa: S104
@@ -75,7 +75,9 @@ def test_a_server_that_moved_from_a_port_which_is_free_again_is_started_anew(
     assert done["action"] == "started"
     assert world.starts() == 2
     assert not accepts(world.port + 2)
-    assert len(world.servers()) == 3, "launcher, shell and listener, of the second start only"
+    assert len(world.servers()) == 2 + SHELLS, (
+        "launcher, shell and listener, of the second start only"
+    )
     world.ok("stop")
     world.assert_nothing_left()
 

@@ -17,7 +17,7 @@ from hooking import accept, warm
 from support import INV, World, accepts, is_alive, until
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's"),
+    pytest.mark.skipif(not procfs.HAS_PROC, reason="namespaces are Linux's, and told by /proc"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can make namespaces everywhere"),
 ]
 

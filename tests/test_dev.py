@@ -10,14 +10,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import no_proc
 import psutil
 import pytest
 
 from devservers import config, worktree
 from devservers.lifecycle import state
+from devservers.system import procfs
 from devservers.worktrees import overview, prune
 from next_support import FAKE_NEXT, NextWorld, next_world
 from support import INV, accepts, is_alive, make_repository, quickly, until
+
+WITH_A_TITLE = pytest.mark.skipif(
+    no_proc.IS_ON or sys.platform == "darwin",
+    reason="macOS tells nobody the environment of who has a title",
+)
+SUCCEEDED = pytest.mark.skipif(
+    not procfs.HAS_PROC, reason="only /proc tells a folder that is gone from one of its name"
+)
 
 
 @pytest.fixture
@@ -145,6 +155,7 @@ def test_status_survives_a_worktree_whose_configuration_is_broken(place: NextWor
     assert found["b"]["nextjs"]["warnings"] == []
 
 
+@WITH_A_TITLE
 def test_status_says_what_a_server_by_hand_does(place: NextWorld) -> None:
     place.next_by_hand(place.b, place.port + 1, "title")
     row = rows(place)["b"]
@@ -167,7 +178,7 @@ def test_status_asks_once_what_is_the_same_for_every_worktree(place: NextWorld) 
     watching = False
     assert [row.branch for row in found.rows] == ["main", "a", "b"]
     assert str(place.config) not in opened
-    assert opened.count(f"/proc/{stranger.pid}/comm") == sys.platform.startswith("linux")
+    assert opened.count(f"/proc/{stranger.pid}/comm") == procfs.HAS_PROC
 
 
 @pytest.mark.timeout(180)
@@ -179,7 +190,9 @@ def test_status_of_twenty_worktrees_with_hanging_servers_takes_one_time_out(
         trees = [world.main, world.a, world.b, *map(world.tree, "cdefghijklmnopqrs")]
         for tree, port in zip(trees, world.pool, strict=True):
             (tree / ".dev-port").write_text(f"{port}\n")
-            world.next_by_hand(tree, port, "title", "late=3600")
+            # Without /proc one by hand is known by its lock alone.
+            lock = [] if procfs.HAS_PROC else ["lock"]
+            world.next_by_hand(tree, port, "title", "late=3600", *lock)
         begun = time.monotonic()
         found = rows(world)
         took = time.monotonic() - begun
@@ -321,6 +334,7 @@ def test_prune_leaves_a_server_whose_folder_is_hidden_by_a_mount(place: NextWorl
     assert child.stdout.readline() == b"alive\n"
 
 
+@SUCCEEDED
 def test_prune_ends_the_old_server_of_a_folder_that_was_made_again(place: NextWorld) -> None:
     lost = place.call("nextjs.ensure", cwd=place.a)
     shutil.rmtree(place.a)
@@ -360,6 +374,7 @@ def test_prune_names_one_by_hand_whose_worktree_git_has_forgotten(place: NextWor
     assert is_there(kept.pid)
 
 
+@WITH_A_TITLE
 def test_prune_ends_one_by_hand_in_a_worktree_where_only_its_own_files_are_left(
     place: NextWorld,
 ) -> None:
@@ -458,6 +473,7 @@ def test_prune_cares_for_its_own_repository_and_for_what_is_gone_with_its_own(
     assert ours(folder, ".devservers")
 
 
+@SUCCEEDED
 def test_prune_leaves_the_new_server_of_a_folder_that_was_made_again(place: NextWorld) -> None:
     lost = place.call("nextjs.ensure", cwd=place.a)
     mark = f"nextjs:{place.pid_file_of(place.a)}"

@@ -1,5 +1,6 @@
 """ensure: each row of the table in docs/architecture.md, and what success and failure leave."""
 
+import itertools
 import json
 import subprocess
 import time
@@ -247,12 +248,16 @@ def test_adopts_an_inngest_server_that_someone_else_started(world: World) -> Non
 
 
 def test_adopts_a_server_of_ours_whose_files_are_gone(running: World) -> None:
-    for file in running.state_files():
-        file.unlink()
-    done = running.ok("ensure")
-    assert (done["action"], done["listenerPid"]) == ("already-running", running.started["pid"])
+    """As a job leaves them that empties /tmp of old files: some, or none."""
+    files = (running.pid_file, running.record_file, running.lock_file)
+    for gone in (some for count in (1, 2, 3) for some in itertools.combinations(files, count)):
+        for file in gone:
+            file.unlink()
+        done = running.ok("ensure")
+        assert (done["action"], done["listenerPid"]) == ("already-running", running.started["pid"])
+        assert running.ok("ensure")["pid"] == done["pid"]
+        running.lock_file.touch(mode=0o600)
     assert running.starts() == 1
-    assert running.ok("ensure")["pid"] == done["pid"]
 
 
 def test_adopts_the_listener_when_what_was_spawned_has_died(world: World) -> None:

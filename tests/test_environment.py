@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from support import DEVSERVERS, INV, World, accepts, git, heed_interrupts, is_alive, until
+from support import DEVSERVERS, INV, SHELLS, World, accepts, git, heed_interrupts, is_alive, until
 
 INTERRUPTIBLE: dict[str, Any] = {"start_new_session": True, "preexec_fn": heed_interrupts}
 
@@ -100,7 +100,7 @@ def test_it_survives_the_closing_of_its_callers_terminal(world: World) -> None:
     out, _ = child.communicate(timeout=20)
     assert b"status 0" in out
     assert world.url.encode() in out
-    assert len(world.servers()) == 3
+    assert len(world.servers()) == 2 + SHELLS
     done = world.ok("status", cwd=world.b)
     assert (done["state"], done["worktree"]) == ("running", str(world.a))
     assert all(process.terminal() is None for process in world.servers())
@@ -119,7 +119,7 @@ def test_interrupting_its_caller_does_not_reach_it(running: World) -> None:
 def test_an_interrupted_wait_leaves_nothing(world: World, behaviour: str) -> None:
     world.behave("hidden", behaviour)
     caller = world.start("inngest.ensure", "--json", **INTERRUPTIBLE)
-    until(lambda: len(world.servers()) == 3 and world.pid_file.exists())
+    until(lambda: len(world.servers()) == 2 + SHELLS and world.pid_file.exists())
     os.killpg(caller.pid, signal.SIGINT)  # the terminal's ^C goes to the whole foreground
     done = world.result(caller)
     assert done.code == 130

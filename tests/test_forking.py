@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from devservers.system import procfs
 from support import DEVSERVERS, HOOK, INV, Ran, World, heed_interrupts, is_alive, until
 
 NEW: dict[str, Any] = {"real": True, "preexec_fn": heed_interrupts}
@@ -46,7 +47,7 @@ print(json.dumps({
     "writes bytecode": sys.dont_write_bytecode,
 }))
 """
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+LINUX = pytest.mark.skipif(not procfs.HAS_PROC, reason="looks into /proc")
 
 
 def is_there(pid: int) -> bool:

@@ -11,11 +11,13 @@ import psutil
 import pytest
 
 from devservers import config, inngest
+from devservers.system import procfs
 from hooking import (
     BRANCH,
     COMMIT,
     HOOK,
     accept,
+    brought_by_psutil,
     detached,
     imported_by_hook,
     run_git,
@@ -48,7 +50,7 @@ def test_says_nothing_where_the_server_runs(running: World, words: tuple[str, ..
 
 def test_a_warm_call_imports_next_to_nothing(running: World) -> None:
     warm(running)
-    assert not imported_by_hook(running) & DEAR
+    assert not imported_by_hook(running) & (DEAR - brought_by_psutil())
 
 
 @pytest.mark.parametrize("words", EVENTS)
@@ -80,12 +82,11 @@ def test_what_works_on_is_nobodys_child_and_holds_nothing_of_the_callers(world: 
         until(facts.exists)
         (worker,) = detached(world)
         assert os.getsid(worker.pid) == worker.pid
-        fds = Path(f"/proc/{worker.pid}/fd")
-        assert os.readlink(fds / "0") == os.devnull
-        assert {os.readlink(fds / name) for name in ("1", "2")} == {str(world.log)}
+        assert {file.fd for file in worker.open_files() if file.path == str(world.log)} >= {1, 2}
         assert not [name for name in worker.environ() if name.startswith("GIT_")]
-        inode = os.readlink(f"/proc/self/fd/{mine.fileno()}")
-        assert inode not in {os.readlink(file) for file in fds.iterdir() if file.is_symlink()}
+        assert mine.getsockname() not in {row.laddr for row in worker.net_connections()}
+        if procfs.HAS_PROC:
+            assert os.readlink(f"/proc/{worker.pid}/fd/0") == os.devnull
     gate.touch()
     settle(world)
     world.ok("stop")
@@ -241,7 +242,8 @@ def test_another_users_server_is_not_said_to_be_taken_over(world: World) -> None
     theirs = world.inngest_by_another_user()
     said = run_hook(world).err
     assert f"Port {world.port} is held by" in said
-    assert f"user {theirs.username()}" in said
+    if procfs.HAS_PROC:  # elsewhere nobody is told whose it is
+        assert f"user {theirs.username()}" in said
     assert run_hook(world).err == ""
     assert detached(world) == []
     assert is_alive(theirs)
@@ -381,7 +383,9 @@ FACTS = ("pid", "its start", "listener", "the listener's start", "descriptor", "
 
 @pytest.mark.parametrize("fact", FACTS)
 def test_each_fact_of_a_receipt_has_to_be_true_still(running: World, fact: str) -> None:
-    other = str(running.bystander().pid)
+    if fact == "socket" and not procfs.HAS_PROC:
+        pytest.skip("a socket has no name there")
+    other = "1"  # without /proc who began in the same second would count as the same
     values = dict(zip(FACTS, (other, "x:1", other, "x:1", "0", "socket:[1]"), strict=True))
     forged(running, 2, FACTS.index(fact), values[fact])
 

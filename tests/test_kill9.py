@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from support import World, accepts, until
+from support import SHELLS, World, accepts, until
 
 POINTS = int(os.environ.get("DEVSERVERS_KILL_POINTS", "6"))  # more, for a thorough run
 COLD_START = 0.45  # seconds, about; the points lie between nothing and this
@@ -17,7 +17,7 @@ def converges(world: World) -> None:
     assert started["action"] in {"started", "already-running"}
     assert accepts(world.port)
     assert started["listenerPid"] in {process.pid for process in world.servers()}
-    assert len(world.servers()) == 3, "launcher, shell and listener, once"
+    assert len(world.servers()) == 2 + SHELLS, "launcher, shell and listener, once"
     assert world.ok("stop")["action"] == "stopped"
     world.assert_nothing_left()
 

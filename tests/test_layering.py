@@ -36,7 +36,7 @@ OF_A_KIND = {
 # On the path of every checkout: nothing to import but one another, not even typing.
 BARE = {
     *("githooks.warm_answer", "githooks.warm_proof", "kinds", "streams", "system.http_status"),
-    *("system.ownership", "system.procfs", "system.untrusted_files"),
+    *("system.by_psutil", "system.ownership", "system.procfs", "system.untrusted_files"),
 }
 PROGRAM = "inngest.standin"  # run by its path, apart from the package
 HEAVY = {"filelock", "psutil", "requests"}  # 30 to 190 ms each

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from support import DEVSERVERS, INV, World, accepts, heed_interrupts, quickly, until
+from support import DEVSERVERS, INV, SHELLS, World, accepts, heed_interrupts, quickly, until
 
 
 def run_with(world: World, redirection: str, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -139,9 +139,9 @@ def test_more_signals_do_not_interrupt_the_undoing(
 ) -> None:
     world.behave("hidden", "hang", "deaf")
     caller = world.start("inngest.ensure", "--json", preexec_fn=heed_interrupts)
-    until(lambda: len(world.servers()) == 3 and world.pid_file.exists())
+    until(lambda: len(world.servers()) == 2 + SHELLS and world.pid_file.exists())
     caller.send_signal(first)
-    until(lambda: len(world.servers()) < 3)  # only the deaf one is left, for a second
+    until(lambda: len(world.servers()) < 2 + SHELLS)  # only the deaf one is left, for a second
     caller.send_signal(more)
     until(lambda: not world.servers())
     caller.send_signal(more)

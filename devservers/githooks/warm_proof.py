@@ -5,8 +5,9 @@ imports. The receipt says which files they were, as git's index does: device, in
 While none of those has changed, the answer hangs on live facts only, which are asked again each
 time: the same processes, the same socket, an answer over HTTP. A receipt never claims anything.
 
-It lies in the worktree's git folder, which git removes with the worktree. Without /proc there is
-none. This module imports nothing of typing, pathlib or json: that is all its use.
+It lies in the worktree's git folder, which git removes with the worktree. This module imports
+nothing of typing, pathlib or json: that is all its use. Without /proc psutil is asked of those
+processes alone, and importing it is most of what a warm call costs.
 """
 
 import os
@@ -43,7 +44,9 @@ def is_good(folder: str, name: str) -> bool:
     if not are_unchanged(lines[4:]):
         return False
     try:
-        good = _lives(lines[2].split("\t")) and _answers(lines[3].split("\t"))
+        processes, question = lines[2].split("\t"), lines[3].split("\t")
+        lives = _lives if procfs.HAS_PROC else _lives_by_psutil
+        good = lives(processes, question) and _answers(question)
     except (ValueError, IndexError):
         return False
     if good:
@@ -68,12 +71,14 @@ def write(  # noqa: PLR0913 - all that a proof rests on
 ) -> None:
     """Note down what `record` was proved by; `inputs` are lines of `sign`, from before the proof.
 
-    With `short_lived` the whole way is gone again after LIFE seconds. What can't be noted (no
-    /proc, a read-only folder) is left: it only saves time.
+    With `short_lived` the whole way is gone again after LIFE seconds. What can't be noted (a
+    read-only folder) is left: it only saves time.
     """
     listener, ready = record.listener, spec.ready
     path, worst = getattr(ready, "path", None), getattr(ready, "worst", 0)
-    if listener is None or not listener.inode or path is None:  # only over HTTP is it asked here
+    if listener is None or path is None:  # only over HTTP is it asked here
+        return
+    if procfs.HAS_PROC and not listener.inode:
         return
     own, its = record.process, listener.process
     processes = (own.pid, own.started, its.pid, its.started, listener.fd, listener.inode)
@@ -104,7 +109,7 @@ def keep(git_dir: str, name: str, lines: list[str]) -> None:
 def kept(folder: str, name: str) -> list[str]:
     """Return the lines of a file that `keep` wrote for the worktree at `folder`, [] if none can."""
     git_dir = _git_dir(folder)
-    return _lines(_file(git_dir, name)) if git_dir is not None and procfs.HAS_PROC else []
+    return _lines(_file(git_dir, name)) if git_dir is not None else []
 
 
 def sign(paths: "Iterable[str]") -> list[str]:
@@ -188,7 +193,7 @@ def _split(line: str) -> tuple[str, str, str]:
     return line.partition("\t")
 
 
-def _lives(facts: list[str]) -> bool:
+def _lives(facts: list[str], _: list[str]) -> bool:
     pid, started, listener, its_start, fd, inode = facts
     same = all(
         (fields := procfs.stat_fields(int(number))) is not None
@@ -196,7 +201,18 @@ def _lives(facts: list[str]) -> bool:
         and not procfs.is_elsewhere(int(number))
         for number, start in ((pid, started), (listener, its_start))
     )
-    return same and procfs.socket_inode(int(listener), int(fd)) == inode
+    # One that can't be read is "", too.
+    return same and bool(inode) and procfs.socket_inode(int(listener), int(fd)) == inode
+
+
+def _lives_by_psutil(facts: list[str], question: list[str]) -> bool:
+    from devservers.system import by_psutil  # noqa: PLC0415 - only where there is no /proc
+
+    pid, started, listener, its_start, fd, _ = facts
+    address, port, *_ = question
+    return all(
+        by_psutil.lives(int(one), its) for one, its in {(pid, started), (listener, its_start)}
+    ) and by_psutil.listens(int(listener), int(fd), address, int(port))
 
 
 def _answers(facts: list[str]) -> bool:

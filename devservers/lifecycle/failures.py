@@ -42,9 +42,12 @@ def port_in_use(spec: ServerSpec, port: int | None) -> PortInUseError:
 
 
 def _may_be_ended(holders: Iterable[Mapping[str, object]]) -> bool:
-    """Return whether --force would end them all: nobody of another user or in a container."""
+    """Return whether --force would end them all: nobody of another user or in a container.
+
+    On macOS another user's listener can't be seen at all (psutil #1219).
+    """
     pids = [holder["pid"] for holder in holders]
-    return all(isinstance(pid, int) and procfs.is_within_reach(pid) for pid in pids)
+    return bool(pids) and all(isinstance(pid, int) and procfs.is_within_reach(pid) for pid in pids)
 
 
 def describe_holders(holders: Iterable[Mapping[str, object]]) -> str:

@@ -16,6 +16,7 @@ from devservers.lifecycle.result import STOP_GRACE
 from devservers.lifecycle.verdict import Verdict, examine, family
 from devservers.spec import ServerSpec
 from devservers.system import process, procfs, sockets
+from devservers.system.identity import Identity
 
 SIGNALLED = 128  # a shell adds the signal's number
 
@@ -33,7 +34,7 @@ def run(
     is told where it will be. Raises PortInUseError where one runs already or something else holds
     the port, CliNotFoundError, ServerExitedError, LockTimeoutError, StateUnusableError.
     """
-    with _passing_on() as children, ExitStack() as lock:
+    with _passing_on() as (children, seen), ExitStack() as lock:
         lock.enter_context(locked(spec, LOCK_TIMEOUT))
         argv = _checked(spec)
         announce(f"{spec.title}: {spec.url(spec.port) or 'no port'} (^C ends it)")
@@ -48,7 +49,7 @@ def run(
             lock.close()
             code = child.wait()
         finally:
-            _tidy(spec, record, child)
+            _tidy(spec, record, child, seen)
     return SIGNALLED - code if code < 0 else code
 
 
@@ -83,9 +84,14 @@ def _spawn(
         raise failures.not_executed(spec, argv, error) from error
 
 
-def _tidy(spec: ServerSpec, record: ServerRecord | None, child: "subprocess.Popen[bytes]") -> None:
+def _tidy(
+    spec: ServerSpec,
+    record: ServerRecord | None,
+    child: "subprocess.Popen[bytes]",
+    seen: list[Identity],
+) -> None:
     """End what a launcher left behind, and forget it."""
-    roots = (record.process,) if record else ()
+    roots = (*([record.process] if record else ()), *seen)
     if child.poll() is None or family(spec, roots, spec.port).members:
         launch.end(spec, roots, STOP_GRACE)
     child.wait()
@@ -95,15 +101,20 @@ def _tidy(spec: ServerSpec, record: ServerRecord | None, child: "subprocess.Pope
 
 
 @contextmanager
-def _passing_on() -> Iterator[list["subprocess.Popen[bytes]"]]:
+def _passing_on() -> Iterator[tuple[list["subprocess.Popen[bytes]"], list[Identity]]]:
     """Hand SIGTERM and SIGHUP on to the children in the list, and leave ^C to the terminal.
 
-    The terminal sends ^C to the whole foreground group, so that the child has it already.
+    The terminal sends ^C to the whole foreground group, so that the child has it already. The other
+    list is for whom they had forked by then: where a launcher dies of the signal, what has changed
+    its title, as Next.js does, can't be known for its mark any more on macOS (psutil #2084).
     """
     children: list[subprocess.Popen[bytes]] = []
+    seen: list[Identity] = []
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
         for child in children:
+            if not procfs.HAS_PROC and (identity := process.identify(child.pid)):
+                seen.extend(process.family((identity,)).members)
             child.send_signal(number)
 
     def leave(_number: int, _frame: FrameType | None) -> None:
@@ -114,7 +125,7 @@ def _passing_on() -> Iterator[list["subprocess.Popen[bytes]"]]:
         handlers[signal.SIGHUP] = hand_on
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield children
+        yield children, seen
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -6,6 +6,7 @@ On Linux /proc is read directly: a warm call needs two small reads and no psutil
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -16,7 +17,6 @@ from devservers.system.identity import Identity, Listener
 POLL = 0.01  # seconds
 KILL_WAIT = 5.0  # seconds after SIGKILL until a process counts as a survivor
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-CLOCK_TOLERANCE = 1.0  # seconds; psutil's create_time follows clock changes (psutil #2526, #2541)
 
 
 class Process(NamedTuple):
@@ -209,10 +209,10 @@ def _send(process: Identity, signal_number: int) -> bool:
     fd = _pidfd(process.pid)
     try:
         if is_alive(process):
-            if fd is None:
-                os.kill(process.pid, signal_number)
-            else:
+            if fd is not None and sys.platform == "linux":
                 signal.pidfd_send_signal(fd, signal_number)
+            else:
+                os.kill(process.pid, signal_number)
     except ProcessLookupError:
         pass
     except PermissionError:
@@ -225,7 +225,7 @@ def _send(process: Identity, signal_number: int) -> bool:
 
 def _pidfd(pid: int) -> int | None:
     """Return a pidfd; None on macOS, on old kernels, and where seccomp forbids them."""
-    if hasattr(os, "pidfd_open"):
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):
             return os.pidfd_open(pid)
     return None
@@ -250,10 +250,9 @@ def _ancestry(table: Mapping[int, Process]) -> set[int]:
 def _same_start(one: str, other: str) -> bool:
     if procfs.HAS_PROC or one == other:
         return one == other
-    try:
-        return abs(float(one) - float(other)) <= CLOCK_TOLERANCE
-    except ValueError:
-        return False
+    from devservers.system import by_psutil  # noqa: PLC0415 - only where there is no /proc
+
+    return by_psutil.is_same_start(one, other)
 
 
 def _pids() -> list[int]:
@@ -278,12 +277,14 @@ def _row(pid: int) -> Process | None:
 def _row_from_psutil(pid: int) -> Process | None:
     import psutil  # noqa: PLC0415 - only where there is no /proc
 
+    from devservers.system import by_psutil  # noqa: PLC0415 - as above
+
     try:
         process = psutil.Process(pid)
         with process.oneshot():
-            if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            started, parent = by_psutil.start_of(process), process.ppid()
+            if started is None:
                 return None
-            started, parent = f"{process.create_time():.3f}", process.ppid()
             try:
                 times = process.cpu_times()
                 cpu = times.user + times.system

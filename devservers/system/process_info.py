@@ -64,10 +64,19 @@ def is_gone(pid: int) -> bool:
 
 def output_file(pid: int) -> str | None:
     """Return the file that the stdout of `pid` goes to; None if it is no file or can't be known."""
-    try:
-        path = os.readlink(f"/proc/{pid}/fd/1")
-    except OSError:
-        return None
+    if procfs.HAS_PROC:
+        try:
+            path = os.readlink(f"/proc/{pid}/fd/1")
+        except OSError:
+            return None
+    else:
+        import psutil  # noqa: PLC0415 - only where there is no /proc
+
+        try:
+            files = psutil.Process(pid).open_files()
+        except (psutil.Error, OSError):
+            return None
+        path = next((file.path for file in files if file.fd == 1), "")
     return path if os.path.isfile(path) else None  # noqa: PTH113 - text in, text out
 
 

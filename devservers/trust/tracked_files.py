@@ -2,13 +2,12 @@
 
 import os
 import subprocess
-import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
 from devservers import worktree
 from devservers.errors import HooksUnusableError
-from devservers.system import git
+from devservers.system import git, spelling
 from devservers.worktree import Worktree
 
 TIMEOUT = 20.0  # seconds
@@ -45,7 +44,7 @@ class Tracked:
         top = self.top_of(path)
         if top is None:
             return False
-        known, key = self._entries(top), _key(_inside(path, top))
+        known, key = self._entries(top), spelling.key(_inside(path, top))
         if key in known:
             return True
         parts = key.split("/")
@@ -61,7 +60,7 @@ class Tracked:
         top = self.top_of(folder)
         if top is None:
             return
-        within = _key(_inside(folder, top))
+        within = spelling.key(_inside(folder, top))
         prefix = f"{within}/" if within else ""
         for key, entry in self._entries(top).items():
             if entry.mode == MODULE and f"{key}/".startswith(prefix):
@@ -73,7 +72,7 @@ class Tracked:
 
     def _entries(self, top: str) -> dict[str, Entry]:
         if top not in self._known:
-            self._known[top] = {_key(entry.path): entry for entry in _ask(top, self.tops)}
+            self._known[top] = {spelling.key(entry.path): entry for entry in _ask(top, self.tops)}
         return self._known[top]
 
 
@@ -114,8 +113,3 @@ def _on_disk(folder: str) -> Iterator[Entry]:
 
 def _inside(path: str, top: str) -> str:
     return path[len(top.rstrip("/")) :].lstrip("/")
-
-
-def _key(path: str) -> str:
-    """Return what is the same for two names of one file, on a file system that ignores case too."""
-    return path.casefold() if path.isascii() else unicodedata.normalize("NFC", path).casefold()

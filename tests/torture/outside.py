@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -85,12 +86,22 @@ def listeners(server: Server) -> list[psutil.Process]:
     """Return who listens on the server's port, whatever the address."""
     found = set()
     port = server.port
-    for connection in psutil.net_connections("tcp") if port else ():
-        is_listening = connection.status == psutil.CONN_LISTEN and connection.pid
+    for pid, connection in connections() if port else ():
+        is_listening = connection.status == psutil.CONN_LISTEN and pid
         if is_listening and connection.laddr.port == port:
             with contextlib.suppress(psutil.NoSuchProcess):
-                found.add(psutil.Process(connection.pid))
+                found.add(psutil.Process(pid))
     return sorted(found, key=lambda process: process.pid)
+
+
+def connections() -> Iterator[tuple[int | None, Any]]:
+    """Yield every process's TCP connections, as far as they may be known."""
+    try:
+        yield from ((found.pid, found) for found in psutil.net_connections("tcp"))
+    except psutil.AccessDenied:  # macOS
+        for pid in psutil.pids():
+            with contextlib.suppress(psutil.Error):
+                yield from ((pid, found) for found in psutil.Process(pid).net_connections("tcp"))
 
 
 def recorded(server: Server) -> list[psutil.Process]:
