@@ -51,6 +51,7 @@ class EndedError(Exception):
 class Connection:
     def __init__(self, sock: socket.socket, number: int) -> None:
         self.sock, self.number, self.buffer, self.drops = sock, number, b"", False
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as Node.js does
 
     def more(self) -> bytes:
         try:
