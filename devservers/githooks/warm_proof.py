@@ -206,13 +206,20 @@ def _lives(facts: list[str], _: list[str]) -> bool:
 
 
 def _lives_by_psutil(facts: list[str], question: list[str]) -> bool:
+    import gc  # noqa: PLC0415 - as below
+
     from devservers.system import by_psutil  # noqa: PLC0415 - only where there is no /proc
 
     pid, started, listener, its_start, fd, _ = facts
     address, port, *_ = question
-    return all(
-        by_psutil.lives(int(one), its) for one, its in {(pid, started), (listener, its_start)}
-    ) and by_psutil.listens(int(listener), int(fd), address, int(port))
+    gc.disable()  # to go through what psutil brings, now and at the end, takes half of its import
+    try:
+        processes = {(pid, started), (listener, its_start)}
+        alive = all(by_psutil.lives(int(one), its) for one, its in processes)
+        return alive and by_psutil.listens(int(listener), int(fd), address, int(port))
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _answers(facts: list[str]) -> bool:

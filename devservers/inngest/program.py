@@ -16,21 +16,29 @@ def run(
     """Run a program to its end, stdout and stderr together; None after `timeout` seconds."""
     name, value = MARKER, f"asked:{os.getpid()}"
     try:
-        return subprocess.run(  # noqa: S603 - a program of the user's own choice
+        child = subprocess.Popen(  # noqa: S603 - a program of the user's own choice
             spawn.naming_its_session(argv),
             env={**env, name: value},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
             text=True,
             errors="replace",
             start_new_session=sys.platform != "win32",
         )
     except OSError as error:
         return subprocess.CompletedProcess(argv, -1, stdout=str(error.strerror or error))
-    except subprocess.TimeoutExpired:  # what npx started outlives npx
-        process.stop(process.family((), f"{name}={value}").members, 1.0)
-        return None
+    with child:
+        try:
+            said, _ = child.communicate(timeout=timeout)
+        except BaseException as error:  # what npx started outlives npx
+            # Its tree is known as long as it lives: macOS tells nobody the marks of the system's
+            # own programs (psutil #2084).
+            root = process.identify(child.pid)
+            roots = (root,) if root else ()
+            process.stop(process.family(roots, f"{name}={value}").members, 1.0)
+            if isinstance(error, subprocess.TimeoutExpired):
+                return None
+            raise
+    return subprocess.CompletedProcess(argv, child.returncode, stdout=said)

@@ -241,8 +241,10 @@ def still_listens(listener: Listener, port: int) -> bool:
     """Return whether that very process still has that very socket open, at almost no cost."""
     if listener.inode:
         return process.holds(listener)
-    pid = listener.process.pid  # no /proc: psutil, for this one process
-    return process.is_alive(listener.process) and bool(sockets.listeners(port, pids=(pid,)))
+    from devservers.system import by_psutil  # noqa: PLC0415 - only where there is no /proc
+
+    pid, fd, address = listener.process.pid, listener.fd, listener.address
+    return process.is_alive(listener.process) and by_psutil.listens(pid, fd, address, port)
 
 
 def _listener(found: Socket, identity: Identity) -> Listener:
