@@ -6,6 +6,7 @@ with, and so does pytest itself. psutil alone still reads /proc, since here it h
 What it doesn't tell on macOS, it doesn't tell then. This imports nothing that isn't there already.
 """
 
+import _thread
 import builtins
 import io
 import os
@@ -37,6 +38,7 @@ BROUGHT = ("python", "node")  # macOS has none of its own there that runs a serv
 # A process's sockets cost a system call on macOS. Here Linux's table of all is read for each, which
 # takes milliseconds: whoever asks for one process after the other, upwards, has it read once.
 A_LOOK = 0.2  # seconds at most
+AT_ONCE = 0.03  # seconds from one to the next: a new process takes longer
 TITLED = "next-server"  # a title is written over the words and the environment
 
 
@@ -112,25 +114,28 @@ def blind(psutil: "Any") -> None:
 
     def its_connections(self: "Any", *args: "Any", **options: "Any") -> "Any":
         tables.ask(self.pid)
-        return net_connections(self, *args, **options)
+        found = net_connections(self, *args, **options)
+        tables.has_answered()
+        return found
 
     kind.environ, kind.cmdline = its_environ, its_cmdline
     kind.net_connections, psutil._pslinux.open_text = its_connections, tables.open_text
 
 
-class Tables:
-    """The tables of sockets as psutil reads them: once for processes asked in a row."""
+class Tables(_thread._local):
+    """The tables of sockets as psutil reads them: once for processes that a thread asks in a row."""
 
     def __init__(self, open_text: "Callable[..., Any]") -> None:
         self._open_text = open_text
         self._known: dict[str, str] = {}
-        self._pid, self._since = 0, 0.0
+        self._pid, self._begun, self._asked = 0, 0.0, 0.0
 
     def ask(self, pid: int) -> None:
         """Note whose sockets are asked for; forget what was read, unless it is the next process."""
-        if pid <= self._pid or time.monotonic() - self._since > A_LOOK:
+        now = time.monotonic()
+        if pid <= self._pid or now - self._asked > AT_ONCE or now - self._begun > A_LOOK:
             self._known.clear()
-            self._since = time.monotonic()
+            self._begun = now
         self._pid = pid
 
     def open_text(self, file: str) -> "Any":
@@ -141,6 +146,10 @@ class Tables:
             with self._open_text(file) as stream:
                 self._known[file] = stream.read()
         return io.StringIO(self._known[file])
+
+    def has_answered(self) -> None:
+        """Note that the last one has been answered."""
+        self._asked = time.monotonic()
 
 
 def _hide(module: "Any") -> None:
