@@ -123,7 +123,7 @@ def blind(psutil: "Any") -> None:
 
 
 class Tables(_thread._local):
-    """The tables of sockets as psutil reads them: once for processes that a thread asks in a row."""
+    """The tables of sockets as psutil reads them: once for what a thread asks in a row."""
 
     def __init__(self, open_text: "Callable[..., Any]") -> None:
         self._open_text = open_text
