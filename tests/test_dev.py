@@ -198,7 +198,7 @@ def test_status_of_twenty_worktrees_with_hanging_servers_takes_one_time_out(
         took = time.monotonic() - begun
         assert {row["nextjs"]["state"] for row in found.values()} == {"unresponsive"}
         assert len(found) == 20
-        assert took < 12, "one time-out is 1.2 s; twenty would be 24"
+        assert took < (12 if procfs.HAS_PROC else 20), "one time-out is 1.2 s; twenty would be 24"
 
 
 # prune
