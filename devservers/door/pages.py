@@ -9,12 +9,12 @@ from devservers import terminal
 
 STYLE = """
 :root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
-body{max-width:44rem;margin:8vh auto;padding:0 1rem}
+body{max-width:44rem;margin:8vh auto;padding:0 1rem;overflow-wrap:anywhere}
 h1{font-size:1.4rem;font-weight:600}
 code{font:.95em ui-monospace,monospace;background:#8882;padding:.15em .4em;border-radius:.3em}
 ul{list-style:none;padding:0}
 li{display:flex;flex-wrap:wrap;gap:.2rem 1rem;padding:.5rem 0;border-top:1px solid #8884}
-a{font-weight:600;overflow-wrap:anywhere}
+a{font-weight:600}
 small{opacity:.75}
 .up::before{content:"\\25CF ";color:#2a2}
 .down::before{content:"\\25CB "}
