@@ -24,7 +24,7 @@ from devservers.worktree import Worktree
 MOST = 2000  # connections at once
 BACKLOG = 512
 DESCRIPTORS = 8192  # two for each connection, and some; macOS allows 256 unless it is asked
-GLANCE = 0.05  # seconds from one look at the note of the worktree in use to the next
+GLANCE = 0.025  # seconds from one look at the note of the worktree in use to the next
 AGAIN = 1.0  # seconds until it is asked again whether somebody still waits who sends nothing more
 CHOOSE = "`inv dev.use` in a worktree makes it the one that this address leads to."
 
