@@ -31,6 +31,11 @@ def every() -> "tuple[Kind, ...]":
     return tuple(map(kind, NAMES))
 
 
+def of_app() -> "Kind":
+    """Return the kind of server that the app of a worktree answers on."""
+    return next(one for one in every() if one.serves_app)
+
+
 def of(config: "Config", bundled: "Collection[str]" = ()) -> "dict[str, Kind]":
     """Return all kinds that a configuration has, by name: those it declares after NAMES.
 
@@ -90,21 +95,24 @@ def declared_settings() -> "Any":  # noqa: ANN401 - a module
     return import_module("devservers.declared.settings")
 
 
-def declared(
+def declared(  # noqa: PLR0913 - whose, and under which conditions
     which: "Kind",
     config: "Config",
     here: "Worktree",
     *,
     claim: bool = False,
     stand_in: bool = False,
+    by_itself: bool = False,
 ) -> "ServerSpec":
     """Return the server of that kind as the worktree `here` declares it.
 
-    With `claim` it gets a port to keep; without, nothing is written. Raises UsageError,
+    With `claim` it gets a port to keep; without, nothing is written. With `by_itself` the caller's
+    environment, whose PORT may be another worktree's, plays no part. Raises UsageError,
     NoPortError, LockTimeoutError, StateUnusableError.
     """
-    assigned = which.assign(config, here, claim=claim)
-    return which.declare(config, here, assigned, stand_in=stand_in)
+    env: dict[str, Any] = {"env": {}} if by_itself else {}
+    assigned = which.assign(config, here, claim=claim, **env)
+    return which.declare(config, here, assigned, stand_in=stand_in, **env)
 
 
 def exports(config: "Config", here: "Worktree", name: str = "") -> "Exports":

@@ -127,7 +127,7 @@ class Door:
 
     def _told(self, place: Place, request: Request) -> tuple[int, str, tuple[str, ...]]:
         """Return status, title and sentences."""
-        kind = next(one for one in kinds.every() if one.serves_app)
+        kind = kinds.of_app()
         if place.tree is not None:
             name = place.tree.branch or place.tree.root.name
             folder = shlex.quote(str(place.tree.root))

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from devservers import config, kinds, worktree
 from devservers.errors import DevServerError
-from devservers.kind import Assignment
 from devservers.lifecycle import verdict
 from devservers.system import http_status
 from devservers.system.identity import Listener
@@ -163,10 +162,7 @@ def _find(tree: Worktree) -> Way | None:
     """Look for the server of a worktree's app, whoever started it, as its status does."""
     try:
         settings = config.load(tree.root, tree.main)
-        kind = next(one for one in kinds.every() if one.serves_app)
-        # A PORT in the environment is that of whoever started the door.
-        assigned = kind.assign(settings, tree, claim=False, env={})
-        spec = kind.declare(settings, tree, Assignment(assigned.port), env={})
+        spec = kinds.declared(kinds.of_app(), settings, tree, by_itself=True)
         view = verdict.examine(spec, time.monotonic())
     except DevServerError:
         return None

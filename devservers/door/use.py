@@ -42,14 +42,14 @@ def use(settings: Config, here: Worktree, wanted: str, notify: Notify | None = N
         in_use.write(here, tree.root)
         notes = _notes(settings, here, tree)
     warnings = () if port is None else _unproved(port, tree)
-    kind = next(one for one in kinds.every() if one.serves_app)
-    assigned = kind.assign(its, tree, claim=False, **({} if tree == here else {"env": {}}))
+    kind = kinds.of_app()
+    app = kinds.declared(kind, its, tree, by_itself=tree != here)
     return Used(
         action="already-used" if before == tree.root else "used",
         tree=tree,
         before=before,
         kind=kind,
-        app=status.status(kind.declare(its, tree, assigned)),
+        app=status.status(app),
         url=url_of(None, port) if port else None,
         name_url=_name_url(here, trees, tree, port),
         notes=notes,
@@ -64,7 +64,7 @@ def release(settings: Config, here: Worktree, notify: Notify | None = None) -> U
         before = in_use.read(here)
         in_use.write(here, None)
         notes = _notes(settings, here, None)
-    kind = next(one for one in kinds.every() if one.serves_app)
+    kind = kinds.of_app()
     action = "released" if before else "none-used"
     url = spec.url(spec.port) if spec.enabled else None
     return Used(action, None, before, kind, None, url, None, notes)

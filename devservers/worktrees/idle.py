@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from devservers import kinds
-from devservers.config import Config
 from devservers.errors import DevServerError
 from devservers.kind import Kind
 from devservers.lifecycle import locked, status, stopping
 from devservers.lifecycle.activity import Asked, Watch
 from devservers.lifecycle.result import STOP_GRACE
-from devservers.spec import ServerSpec
 from devservers.system import clock, files, process
 from devservers.worktree import Worktree
 from devservers.worktrees import passing, prune
@@ -80,7 +78,7 @@ def _running(here: Worktree, limit: float | None) -> tuple[list[dict[str, _Serve
         own: dict[str, _Server] = {}
         for name, kind in kinds.of(its).items():
             with contextlib.suppress(DevServerError):
-                spec = _spec(kind, its, tree)
+                spec = kinds.declared(kind, its, tree, by_itself=True)
                 if not spec.enabled or spec.marker in shared:
                     continue
                 asked = Asked(spec, status.status(spec))
@@ -90,12 +88,6 @@ def _running(here: Worktree, limit: float | None) -> tuple[list[dict[str, _Serve
                     own[name] = _Server(kind, asked, limit or kind.idle(its))
         trees.append(own)
     return trees, list(shared.values())
-
-
-def _spec(kind: Kind, settings: Config, tree: Worktree) -> ServerSpec:
-    """Return the server as its worktree declares it; the caller's own environment is not its."""
-    assigned = kind.assign(settings, tree, claim=False, env={})
-    return kind.declare(settings, tree, assigned, env={})
 
 
 def _is_unused(
